@@ -103,6 +103,7 @@ class NotFoundError(KmiError):
     exit_code = EXIT_NOT_FOUND
 
     def run_exit_code(self) -> int:
+        """127, as a shell would end."""
         return EXIT_NOT_FOUND
 
 
@@ -113,4 +114,5 @@ class NotExecutableError(KmiError):
     exit_code = EXIT_NOT_EXECUTABLE
 
     def run_exit_code(self) -> int:
+        """126, as a shell would end."""
         return EXIT_NOT_EXECUTABLE

@@ -7,9 +7,11 @@ Nothing here touches the disk, the clock or the network.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Mapping, Optional
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kmi.urls import BaseUrl
 
 #: A quota window of the plan, and the longest it can last: docs kimi.com, "5 hours", "7 days",
@@ -42,15 +44,15 @@ class ApiKey:
 
     label: str
     key_id: str
-    secret: Optional[str] = field(repr=False)
+    secret: str | None = field(repr=False)
     base_url: BaseUrl
     source: str = ""
-    line: Optional[int] = None
+    line: int | None = None
     priority: int = 0
     disabled: bool = False
-    email: Optional[str] = None
-    max_concurrency: Optional[int] = None
-    command: Optional[str] = field(default=None, repr=False)
+    email: str | None = None
+    max_concurrency: int | None = None
+    command: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,9 @@ class Window:
     """A quota period. ``used`` is a share, 0.0 to 1.0; ``resets_at`` None when not told."""
 
     used: float
-    resets_at: Optional[float] = None
+    resets_at: float | None = None
 
-    def left(self, now: float) -> Optional[float]:
+    def left(self, now: float) -> float | None:
         """The share that is left, or None when the reading is older than its own reset."""
         if self.resets_at is not None and self.resets_at <= now:
             return None
@@ -88,11 +90,11 @@ class Hold:
     kind: str
     verdict: str
     since: float
-    until: Optional[float]
-    probe_at: Optional[float] = None
+    until: float | None
+    probe_at: float | None = None
     source: str = "setting"
-    window: Optional[str] = None
-    status: Optional[int] = None
+    window: str | None = None
+    status: int | None = None
     text: str = ""
     strikes: int = 1
 
@@ -123,13 +125,13 @@ class KeyState:
 
     label: str = ""
     disabled: bool = False
-    hold: Optional[Hold] = None
+    hold: Hold | None = None
     windows: Mapping[str, Window] = field(default_factory=dict)
-    usage_at: Optional[float] = None
+    usage_at: float | None = None
     usage_error: str = ""
-    last_used: Optional[float] = None
+    last_used: float | None = None
     traffic: tuple[tuple[int, int, int], ...] = ()
-    group: Optional[str] = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -144,8 +146,8 @@ class Decision:
         back_at: when ``key`` is None: the earliest time at which one comes back, if known.
     """
 
-    key: Optional[ApiKey]
+    key: ApiKey | None
     reason: str
     code: str
     rejected: Mapping[str, str] = field(default_factory=dict)
-    back_at: Optional[float] = None
+    back_at: float | None = None

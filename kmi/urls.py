@@ -8,7 +8,10 @@ key can't be sent to a host that only looks like the one that was allowed.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _SHAPE = re.compile(
@@ -90,7 +93,7 @@ def _check_host(host: str) -> None:
             raise ValueError("has an IPv6 host other than [::1]")
         return
     if _IPV4.fullmatch(host):
-        if host.startswith("169.254.") or host.startswith("0."):
+        if host.startswith(("169.254.", "0.")):
             raise ValueError("has a link-local or unspecified address")
         return
     labels = host.split(".")
