@@ -17,7 +17,8 @@ Where things happen:
 ``verdicts``       what one upstream answer says about a key (pure)
 ``usages``         quota windows from a `/usages` answer (pure)
 ``health``         how verdicts and windows change a key's state (pure)
-``kimi_config``    the edit of a client's ``config.toml`` (pure)
+``kimi_edits``     which fields of a client's config a key changes (pure)
+``kimi_config``    the edit of that ``config.toml``, proven by a second parse (pure)
 ``config_file``    the same file on disk: read, compare, replace, back up
 ``store``          ``state.json`` under its lock, and the append-only records
 ``clients``        which client a program is, and how it takes a key

@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
     from kmi.urls import BaseUrl
 
-#: A quota window of the plan, and the longest it can last: docs kimi.com, "5 hours", "7 days",
-#: "month". A deadline that claims a window never outlasts it.
+#: A quota window, and the longest it can last: docs kimi.com, "5 hours", "7 days", "month". The
+#: platform counts tokens per day ("1d"); "plan" is a billing period that does not say its length.
+#: A deadline that claims a window never outlasts it.
 WINDOW_S: Mapping[str, float] = {
     "5h": 5 * 3600.0,
+    "1d": 86400.0,
     "7d": 7 * 86400.0,
     "month": 31 * 86400.0,
+    "plan": 31 * 86400.0,
 }
 
 
@@ -151,3 +154,24 @@ class Decision:
     code: str
     rejected: Mapping[str, str] = field(default_factory=dict)
     back_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong in a file or a setting, said so that a person can put it right.
+
+    Attributes:
+        where: ``path``, ``path:line``, or "environment".
+        what: what is wrong, without any secret.
+        fix: what to do.
+        fatal: whether what it is about can't be used; else it is a warning.
+    """
+
+    where: str
+    what: str
+    fix: str = ""
+    fatal: bool = True
+
+    def __str__(self) -> str:
+        """One line: where, what, and the fix."""
+        return f"{self.where}: {self.what}" + (f" ({self.fix})" if self.fix else "")

@@ -1,0 +1,290 @@
+"""What a command needs, opened when it is first needed: settings, keys, store, screen, clock."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from kmi.errors import ConfigError, KmiError, TryLaterError
+from kmi.timezones import find_timezone, show_time, utc_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kmi.auths import Keyring
+    from kmi.config_file import Backups, Snapshot
+    from kmi.model import ApiKey
+    from kmi.output import Screen
+    from kmi.selection import Policy
+    from kmi.settings import Settings
+    from kmi.state import State
+    from kmi.store import Store, Transaction
+
+
+class App:
+    """The world of one command.
+
+    Args:
+        env: the environment; nothing else of the process is looked at.
+        screen: where it speaks.
+        command: its name, for records.
+        dry_run: the person asked for one on the command line.
+    """
+
+    def __init__(
+        self, env: Mapping[str, str], screen: Screen, command: str, *, dry_run: bool = False
+    ) -> None:
+        self.env = env
+        self.screen = screen
+        self.command = command
+        self.audited = False
+        self._dry_run = dry_run
+        self._settings: Settings | None = None
+        self._keyring: Keyring | None = None
+        self._store: Store | None = None
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings; a bad one is an error, an unknown one a warning.
+
+        Raises:
+            ConfigError: naming the variable, its value, where it came from and what is allowed.
+        """
+        if self._settings is None:
+            from kmi.settings import load_settings
+
+            settings, problems = load_settings(self.env)
+            for problem in problems:
+                if problem.fatal:
+                    raise ConfigError(f"{problem.where}: {problem.what}", problem.fix)
+                self.screen.warn(str(problem))
+            self._settings = settings
+        return self._settings
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing may be written to a client's config, and nothing sent upstream."""
+        return self._dry_run or self.settings.dry_run
+
+    def use_dry_run(self, asked: bool) -> None:
+        """Note that the command line asked for a dry run."""
+        self._dry_run = self._dry_run or asked
+
+    def banner(self) -> None:
+        """Say that this is a dry run, if it is."""
+        if self.dry_run:
+            self.screen.warn("dry run: no client config is written, no request is sent")
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys. What is wrong with others is told once, and does not stop these."""
+        if self._keyring is None:
+            from kmi.auths import load_keyring
+
+            keyring = load_keyring(self.settings, change_modes=not self.dry_run)
+            for notice in keyring.notices:
+                self.screen.warn(notice)
+            for problem in keyring.problems:
+                self.screen.warn(str(problem))
+            self._keyring = keyring
+        return self._keyring
+
+    def forget_keyring(self) -> None:
+        """Read the auth files again at the next use."""
+        self._keyring = None
+
+    @property
+    def store(self) -> Store:
+        """The state directory."""
+        if self._store is None:
+            from kmi.store import Store
+
+            settings = self.settings
+            self._store = Store(
+                settings.state_dir, self.screen.note, enforce_modes=settings.enforce_file_perms
+            )
+        return self._store
+
+    @property
+    def backups(self) -> Backups:
+        """What client configs were before kmi wrote them."""
+        from kmi.config_file import Backups
+
+        return Backups(self.store.path("backups"))
+
+    def client(self, asked: str | None = None) -> str:
+        """The client whose config is meant."""
+        from kmi.clients import default_client
+
+        return default_client(self.env, self.wanted_client(asked))
+
+    def wanted_client(self, asked: str | None) -> str | None:
+        """The client that the command line or the settings name; None for "auto"."""
+        if asked is not None:
+            return asked
+        return None if self.settings.client == "auto" else self.settings.client
+
+    def read_config(self, client: str) -> Snapshot:
+        """The client's config as it is now."""
+        from kmi.config_file import read_config
+        from kmi.paths import client_config
+
+        return read_config(client, client_config(client, self.env))
+
+    def require_keys(self) -> tuple[ApiKey, ...]:
+        """The keys, of which there must be one.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        ring = self.keyring
+        if not ring.keys:
+            raise ConfigError(
+                f"there is no key in {ring.directory}",
+                "add one with `kmi keys add LABEL`, or take those of your client with "
+                "`kmi keys import`",
+                code="no-keys",
+            )
+        return ring.keys
+
+    def require_key(self, label: str) -> ApiKey:
+        """The key of a label.
+
+        Raises:
+            KmiError: there is none.
+        """
+        key = self.keyring.find(label)
+        if key is not None:
+            return key
+        self.require_keys()
+        raise self.no_such_key(label)
+
+    def no_such_key(self, label: str) -> KmiError:
+        """The error for a label that no key has."""
+        from kmi.settings import nearest
+
+        labels = [key.label for key in self.keyring.keys]
+        hint = nearest(label, labels) or f"known: {', '.join(labels[:10])}"
+        return KmiError(f"there is no key {label[:80]!r}", hint, code="no-such-key")
+
+    def policy(self, **changes: Any) -> Policy:
+        """The selection policy of the settings, with some of it replaced."""
+        from kmi.selection import Policy
+        from kmi.urls import allowed
+
+        settings = self.settings
+        unavailable = {
+            key.label: f"its base URL {key.base_url} is not allowed by KMI_UPSTREAM_ALLOWLIST"
+            for key in self.keyring.keys
+            if not allowed(key.base_url, settings.upstream_allowlist)
+        }
+        unavailable.update(changes.pop("unavailable", {}))
+        values: dict[str, Any] = {
+            "strategy": settings.strategy,
+            "unavailable": unavailable,
+            "rotate_on_tie": settings.rotate_on_tie,
+            "include_warn": settings.rotate_include_warn,
+            "require_usage": settings.require_usage,
+            "fail_open": settings.fail_open,
+            "usage_max_age_s": float(settings.usage_cache_s),
+        }
+        values.update(changes)
+        return Policy(**values)
+
+    def known(self, state: State) -> tuple[ApiKey, ...]:
+        """The keys, those of programs under the id of the key that they last gave."""
+        import dataclasses
+
+        return tuple(
+            dataclasses.replace(key, key_id=state.aliases[key.key_id])
+            if key.command is not None and key.key_id in state.aliases
+            else key
+            for key in self.keyring.keys
+        )
+
+    def learn_key_id(self, state: State, before: ApiKey, after: ApiKey) -> None:
+        """Move what is known of a program's key to the id of the secret that it gave."""
+        provisional = next(
+            (k.key_id for k in self.keyring.keys if k.label == before.label), before.key_id
+        )
+        state.aliases[provisional] = after.key_id
+        known = state.keys.pop(before.key_id, None)
+        if known is not None:
+            state.keys.setdefault(after.key_id, known)
+
+    def show_time(self, at: float) -> str:
+        """A moment, in the person's time zone."""
+        return show_time(at, find_timezone(self.settings.timezone))
+
+    def actor(self) -> str:
+        """Who audit records name."""
+        if self.settings.audit_actor:
+            return self.settings.audit_actor
+        for name in ("LOGNAME", "USER", "USERNAME"):
+            if self.env.get(name):
+                return self.env[name]
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+
+    def audit(self, transaction: Transaction, outcome: str, **fields: Any) -> None:
+        """Append the one audit record of this command.
+
+        Args:
+            transaction: the lock must be held.
+            outcome: "changed", "unchanged" or "denied".
+            fields: before and after, and what it was about; never a secret.
+        """
+        transaction.record_audit(
+            {
+                "schema": 1,
+                "ts": utc_text(self.now()),
+                "event": "audit",
+                "actor": self.actor(),
+                "command": self.command,
+                "outcome": outcome,
+                **fields,
+            }
+        )
+        self.audited = True
+
+    def audit_denied(self, error: KmiError) -> None:
+        """Record that a command which changes state was refused, if nothing was recorded yet."""
+        from kmi.files import append_line
+        from kmi.store import record_line
+
+        if self.audited or self._settings is None or self.dry_run:
+            return
+        record = {
+            "schema": 1,
+            "ts": utc_text(self.now()),
+            "event": "audit",
+            "actor": self.actor(),
+            "command": self.command,
+            "outcome": "denied",
+            "error": error.code,
+        }
+        try:
+            self.store.prepare()
+            # Without the lock: it may be the very thing that could not be had.
+            append_line(self.store.path("audit.jsonl"), record_line(record))
+        except (OSError, KmiError):
+            return
+        self.audited = True
+
+    def out_of_keys(
+        self, reason: str, why_not: Mapping[str, str], back_at: float | None
+    ) -> KmiError:
+        """The error when no key can be used: which is out, why, and until when."""
+        from kmi.timezones import show_span
+
+        details = "; ".join(f"{label}: {why}" for label, why in list(why_not.items())[:5])
+        more = f"; and {len(why_not) - 5} more" if len(why_not) > 5 else ""
+        if back_at is None:
+            fix = "`kmi keys reset LABEL` clears a block, `kmi keys check` asks upstream"
+            return TryLaterError(f"{reason}: {details}{more}", fix, code="no-key")
+        back = f"the first is back in {show_span(back_at - self.now())} ({self.show_time(back_at)})"
+        return TryLaterError(f"{reason}: {details}{more}", back, code="all-out")

@@ -1,0 +1,307 @@
+"""The command line: the table of commands, dispatch, and the one error boundary.
+
+A command is a module in `kmi.commands` with ``configure(parser)`` and ``run(args, app) -> int``;
+it is imported only when it is called. Global options may stand before or after the command's name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from kmi.errors import (
+    EXIT_BUG,
+    EXIT_FAILURE,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_RUN_FAILED,
+    KmiError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from kmi.app import App
+    from kmi.output import Screen
+
+
+class Command(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+        changes: whether it may change state, so that a refusal is recorded in the audit.
+    """
+
+    module: str
+    help: str
+    changes: bool = False
+
+
+COMMANDS = {
+    "run": Command("run", "run a program on a key that works", changes=True),
+    "kimi": Command("run", "the same as `kmi run -- kimi`", changes=True),
+    "use": Command("use", "swap a key in now", changes=True),
+    "rotate": Command("rotate", "swap the best key in now", changes=True),
+    "current": Command("current", "the active key"),
+    "status": Command("status", "the whole situation"),
+    "why": Command("why", "why each key would or would not be picked now"),
+    "keys": Command("keys", "list, add, remove, rename, enable, disable, check keys", changes=True),
+    "config": Command("config", "kmi's settings: show, validate, path"),
+    "undo": Command("undo", "take the last swap back", changes=True),
+    "backups": Command("backups", "the backups of client configs"),
+    "demo": Command("demo", "the main job in a throw-away home, on a fake API"),
+}
+
+#: Flags of the first kmi, which had no subcommands.
+LEGACY_FLAGS = {"--rotate": "rotate", "--current": "current", "--status": "status"}
+
+USAGE = """\
+usage: kmi run [-k LABEL] [--] COMMAND ARGS...
+       kmi kimi ARGS...
+       kmi COMMAND [OPTIONS]
+
+examples:
+  kmi keys add work          store a key (it is asked for, never an argument)
+  kmi run -- kimi            start Kimi on a key that works
+  kmi use home               swap a key in now
+  kmi why                    which key would be picked, and why
+
+commands:
+{commands}
+options, before or after the command:
+  --json                     one JSON document on stdout
+  --plain                    ASCII only, no colour
+  --no-color                 no colour
+  -q, --quiet                no notes; warnings and errors are still told
+  -v, --verbose              details
+  -V, --version              the version, and where it runs from
+  -h, --help                 this page; `kmi COMMAND --help` for a command
+"""
+
+
+GLOBAL_FLAGS = {
+    "--json": "json",
+    "--plain": "plain",
+    "--no-color": "no_color",
+    "-q": "quiet",
+    "--quiet": "quiet",
+    "-v": "verbose",
+    "--verbose": "verbose",
+}
+
+
+class GlobalOptions:
+    """The options that every command takes, wherever they stand."""
+
+    def __init__(self) -> None:
+        self.json = False
+        self.plain = False
+        self.no_color = False
+        self.quiet = False
+        self.verbose = False
+
+    def take(self, words: Sequence[str]) -> list[str]:
+        """Note the global options among words, and give back the others."""
+        rest: list[str] = []
+        for index, word in enumerate(words):
+            if word == "--":
+                return rest + list(words[index:])
+            if word in GLOBAL_FLAGS:
+                setattr(self, GLOBAL_FLAGS[word], True)
+            else:
+                rest.append(word)
+        return rest
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run kmi.
+
+    Args:
+        argv: the arguments without the program's name; those of the process by default.
+
+    Returns:
+        the exit code. `kmi run` does not return when it succeeds: it becomes the program.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        from kmi.quick import try_quick
+
+        code = try_quick(words, os.environ)
+        if code is not None:
+            return code
+        return _main(words)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (`kmi keys | head -1`); the interpreter must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILURE
+
+
+def _main(words: list[str]) -> int:
+    name, options, rest = _split(words)
+    screen = _screen(options)
+    if name is None:
+        if "--version" in rest or "-V" in rest:
+            screen.data(version_line())
+            return EXIT_OK
+        if rest and rest[0] not in {"-h", "--help", "help"}:
+            screen.error(f"unknown option {rest[0]}", "see `kmi --help`")
+            return UsageError.exit_code
+        screen.data(usage().rstrip("\n"))
+        return EXIT_OK
+    return _dispatch(name, rest, screen, options)
+
+
+def _split(words: Sequence[str]) -> tuple[str | None, GlobalOptions, list[str]]:
+    """The command's name, the global options, and the command's own words."""
+    options = GlobalOptions()
+    before: list[str] = []
+    for index, word in enumerate(words):
+        if word in LEGACY_FLAGS:
+            return LEGACY_FLAGS[word], options, options.take([*before, *words[index + 1 :]])
+        if word.startswith("-"):
+            before.append(word)
+            continue
+        rest = list(words[index + 1 :])
+        before = options.take(before)
+        if before:
+            return None, options, before
+        if word == "run":
+            head, tail = split_run(rest)
+            return word, options, options.take(head) + tail
+        if word == "kimi":
+            return word, options, rest
+        return word, options, options.take(rest)
+    return None, options, options.take(before)
+
+
+def split_run(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The options of `kmi run`, and from ``--`` or the first other word on: the command."""
+    from kmi.commands.run import OPTIONS_WITH_VALUE
+
+    index = 0
+    while index < len(words):
+        word = words[index]
+        if word == "--" or not word.startswith("-") or word == "-":
+            break
+        index += 2 if word in OPTIONS_WITH_VALUE else 1
+    return list(words[:index]), list(words[index:])
+
+
+def _screen(options: GlobalOptions) -> Screen:
+    from kmi.output import Screen
+
+    env = os.environ
+    return Screen(
+        env,
+        json=options.json,
+        plain=options.plain or env.get("KMI_PLAIN", "0").lower() in {"1", "true", "yes", "on"},
+        no_color=options.no_color or env.get("KMI_NO_COLOR", "0").lower() in {"1", "true"},
+        quiet=options.quiet,
+        verbose=options.verbose,
+    )
+
+
+def _dispatch(name: str, rest: list[str], screen: Screen, options: GlobalOptions) -> int:
+    from kmi.app import App
+
+    app: App | None = None
+    running = name in {"run", "kimi"}
+    try:
+        if name not in COMMANDS:
+            from kmi.settings import nearest
+
+            hint = nearest(name, list(COMMANDS)) or "see `kmi --help`"
+            raise UsageError(f"unknown command {name[:40]!r}", hint)
+        app = App(os.environ, screen, name)
+        command = _load(COMMANDS[name].module)
+        parser = build_parser(name)
+        if running:
+            args = parser.parse_args([])
+            command.parse(args, parser, name, rest)  # type: ignore[attr-defined]
+        else:
+            args = parser.parse_args(rest)
+        return int(command.run(args, app))  # type: ignore[attr-defined]
+    except KmiError as error:
+        if app is not None and COMMANDS[name].changes and not isinstance(error, UsageError):
+            app.audit_denied(error)
+        return _report(error, screen, running)
+    except (KeyboardInterrupt, BrokenPipeError):
+        raise
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        failure = KmiError(f"the system refused: {error.strerror or error}{where}", code="system")
+        return _report(failure, screen, running)
+    except Exception as error:  # noqa: BLE001 - the boundary: a bug becomes a report
+        screen.error(*_bug_report(error))
+        return EXIT_RUN_FAILED if running else EXIT_BUG
+
+
+def _report(error: KmiError, screen: Screen, running: bool) -> int:
+    if screen.json and not running:
+        screen.document({"error": {"code": error.code, "message": error.message, "fix": error.fix}})
+    screen.error(error.message, error.fix)
+    return error.run_exit_code() if running else error.exit_code
+
+
+def _bug_report(error: Exception) -> tuple[str, str]:
+    """Where it happened, without any value: a message or a local could hold a secret."""
+    import traceback
+
+    from kmi import __version__
+
+    frames = [
+        f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}"
+        for frame in traceback.extract_tb(error.__traceback__)
+    ]
+    python = ".".join(map(str, sys.version_info[:3]))
+    return (
+        f"a bug: {type(error).__name__} at {' > '.join(frames[-6:])} "
+        f"(kmi {__version__}, Python {python}, {sys.platform})",
+        "please report this line; it holds no secret",
+    )
+
+
+def _load(module: str) -> object:
+    from importlib import import_module
+
+    return import_module(f"kmi.commands.{module}")
+
+
+def build_parser(name: str) -> argparse.ArgumentParser:
+    """The parser of one command; also what completions and the reference are made from."""
+    import argparse
+
+    class Parser(argparse.ArgumentParser):
+        """A parser whose mistakes are one line, like every other error."""
+
+        def error(self, message: str) -> None:  # type: ignore[override]
+            raise UsageError(message, f"see `{self.prog} --help`")
+
+    command = COMMANDS[name]
+    parser = Parser(
+        prog=f"kmi {name}",
+        description=command.help[0].upper() + command.help[1:] + ".",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _load(command.module).configure(parser)  # type: ignore[attr-defined]
+    return parser
+
+
+def usage() -> str:
+    """The page of `kmi --help`."""
+    lines = "".join(f"  {name:<10} {command.help}\n" for name, command in COMMANDS.items())
+    return USAGE.format(commands=lines)
+
+
+def version_line() -> str:
+    """One line: the version, and where this kmi and its Python are."""
+    from kmi import __version__
+
+    python = ".".join(map(str, sys.version_info[:3]))
+    return f"kmi {__version__} ({os.path.dirname(os.path.abspath(__file__))}, Python {python})"

@@ -1,0 +1,1 @@
+"""One verb per module: ``configure(parser)`` and ``run(args, app) -> int``."""

@@ -1,0 +1,111 @@
+"""`kmi config show|validate|path`: the settings and where they come from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kmi.errors import EXIT_CONFIG, EXIT_OK
+from kmi.masking import mask_text
+from kmi.settings import CLIENTS, TABLE, Settings, load_settings
+
+if TYPE_CHECKING:
+    import argparse
+
+    from kmi.app import App
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("show", help="every setting with its value and its origin")
+    actions.add_parser("validate", help="check settings, keys, state and client configs")
+    actions.add_parser("path", help="where each file is")
+
+
+def run(args: argparse.Namespace, app: App) -> int:
+    """Dispatch to the action."""
+    return {"show": _show, "validate": _validate, "path": _path}[args.action](app)
+
+
+def shown_value(value: Any, *, secret: bool = False) -> str:
+    """A setting's value as it would be written in an env file."""
+    if value is None or value == "":
+        return ""
+    if secret:
+        return "(set)"
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], int):
+        return f"{value[0]}:{value[1]}"
+    if isinstance(value, tuple) and not hasattr(value, "netloc"):
+        return ",".join(map(str, value))
+    return str(value)
+
+
+def _show(app: App) -> int:
+    settings = app.settings
+    rows = [
+        {
+            "name": row.name,
+            "value": shown_value(getattr(settings, row.attribute), secret=row.secret),
+            "origin": settings.origin(row.name),
+            "meaning": row.doc,
+        }
+        for row in TABLE
+    ]
+    if app.screen.json:
+        app.screen.document({"settings": rows})
+    else:
+        table = [[row["name"], row["value"] or "-", row["origin"]] for row in rows]
+        app.screen.table(table, header=["setting", "value", "from"])
+    return EXIT_OK
+
+
+def _path(app: App) -> int:
+    paths = _paths(app, app.settings)
+    if app.screen.json:
+        app.screen.document({"paths": paths})
+    else:
+        app.screen.table([[name, path] for name, path in paths.items()])
+    return EXIT_OK
+
+
+def _paths(app: App, settings: Settings) -> dict[str, str]:
+    from kmi.paths import client_config
+
+    return {
+        "auths": settings.auths_dir,
+        "env": settings.env_path,
+        "state": settings.state_dir,
+        **{client: client_config(client, app.env) for client in CLIENTS},
+    }
+
+
+def _validate(app: App) -> int:
+    from kmi.validation import validate
+
+    settings, problems = load_settings(app.env)
+    found = [*problems, *validate(settings, app.env)]
+    fatal = any(problem.fatal for problem in found)
+    if app.screen.json:
+        app.screen.document(
+            {
+                "valid": not fatal,
+                "problems": [
+                    {
+                        "where": problem.where,
+                        "what": mask_text(problem.what),
+                        "fix": problem.fix,
+                        "severity": "error" if problem.fatal else "warning",
+                    }
+                    for problem in found
+                ],
+            }
+        )
+    else:
+        for problem in found:
+            kind = "error" if problem.fatal else "warning"
+            app.screen.data(f"{kind}: {mask_text(str(problem))}")
+        if not fatal:
+            app.screen.data("everything is valid" if not found else "valid, with warnings")
+    return EXIT_CONFIG if fatal else EXIT_OK

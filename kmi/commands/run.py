@@ -1,0 +1,328 @@
+"""`kmi run`: pick a key, swap it in, and become the program."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from kmi import launcher
+from kmi.clients import (
+    check_not_tombstone,
+    default_client,
+    find_program,
+    hands_off,
+)
+from kmi.errors import EXIT_OK, ConfigError, KmiError, UsageError
+from kmi.picking import decide, pick_and_commit
+from kmi.selection import unusable
+from kmi.settings import CLIENTS, STRATEGIES
+from kmi.timezones import utc_text
+
+if TYPE_CHECKING:
+    import argparse
+
+    from kmi.app import App
+    from kmi.clients import Program
+    from kmi.config_file import Snapshot
+    from kmi.launcher import Launch
+    from kmi.model import ApiKey, Decision
+    from kmi.state import State
+    from kmi.store import Transaction
+
+#: How many of the keys that were not picked a record names.
+REJECTED_KEPT = 50
+#: What a config can lack so that the run gets its key beside it.
+BESIDE = {"oauth-login", "no-model", "key-variable"}
+OPTIONS_WITH_VALUE = {"-k", "--key", "--strategy", "--client"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.usage = "kmi run [OPTIONS] [--] COMMAND [ARGS...]"
+    parser.add_argument("-k", "--key", metavar="LABEL", help="run on this key, whatever its state")
+    parser.add_argument("--strategy", choices=STRATEGIES, help="how to choose, for this run")
+    parser.add_argument("--client", choices=CLIENTS, help="whose config is meant")
+    parser.add_argument(
+        "--pin", action="store_true", help="keep the key for the whole run, whatever happens"
+    )
+    parser.add_argument(
+        "--adopt",
+        action="store_true",
+        help="beside an OAuth login: add a provider of kmi's own and make it the default",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show what would happen, and stop")
+
+
+def parse(
+    args: argparse.Namespace, parser: argparse.ArgumentParser, name: str, words: list[str]
+) -> None:
+    """Fill the namespace: our own options end at ``--`` or at the first other word."""
+    if name == "kimi":
+        args.command = ["kimi", *words]
+        return
+    from kmi.cli import split_run
+
+    head, tail = split_run(words)
+    parser.parse_args(head, args)
+    args.command = tail[1:] if tail[:1] == ["--"] else tail
+    if not args.command:
+        raise UsageError("no command to run", "for instance: kmi run -- kimi")
+
+
+def run(args: argparse.Namespace, app: App) -> int:
+    """Become the program; returns only when that is not possible, or on Windows."""
+    if launcher.depth(app.env) >= launcher.MAX_DEPTH:
+        raise KmiError(
+            f"`kmi run` is nested {launcher.MAX_DEPTH} deep: the program on PATH calls kmi again",
+            "name the client by its full path",
+        )
+    app.use_dry_run(args.dry_run)
+    typed, arguments = args.command[0], args.command[1:]
+    program = find_program(typed, app.env, app.wanted_client(args.client))
+    if program.client is not None:
+        check_not_tombstone(program)
+        if hands_off(program.client, arguments):
+            return launcher.become(program.path, args.command, app.env)
+    client = program.client or default_client(app.env, app.wanted_client(args.client))
+    app.banner()
+    return Run(app, args, program, client, arguments).start()
+
+
+class Run:
+    """One run, from the choice to exec."""
+
+    def __init__(
+        self,
+        app: App,
+        args: argparse.Namespace,
+        program: Program,
+        client: str,
+        arguments: list[str],
+    ) -> None:
+        self.app = app
+        self.args = args
+        self.program = program
+        self.client = client
+        self.arguments = arguments
+        self.run_id = os.urandom(6).hex()
+        self.outer = app.env.get("KMI_ACTIVE_KEY") if app.env.get("KMI_RUN_ID") else None
+        self.strategy: str = args.strategy or app.settings.strategy
+        self.switched = False
+
+    def start(self) -> int:
+        """Choose, swap, record; then exec."""
+        self.app.require_keys()
+        if self.args.key is not None:
+            self.app.require_key(self.args.key)
+        if self.app.dry_run:
+            return self._show()
+        adopt = self._adopt()
+        launch, decision, key = pick_and_commit(
+            self.app,
+            self.decide,
+            lambda transaction, decision, key: self._commit(transaction, decision, key, adopt),
+            named=self.args.key,
+        )
+        return self._become(launch, key, decision)
+
+    def decide(self, state: State, unavailable: dict[str, str]) -> Decision:
+        """Pick a key by the state as it is now.
+
+        Raises:
+            TryLaterError: every key is out.
+        """
+        named = self.args.key
+        if named is None and self._keeps_outer(state, unavailable):
+            named = self.outer
+        return decide(
+            self.app,
+            state,
+            self.client,
+            named=named,
+            strategy=self.strategy,
+            unavailable=unavailable,
+        )
+
+    def _keeps_outer(self, state: State, unavailable: dict[str, str]) -> bool:
+        """Inside another run its key is kept, unless told otherwise or it is out."""
+        if not self.nested:
+            return False
+        policy = self.app.policy(unavailable=unavailable)
+        return any(
+            key.label == self.outer
+            and not unusable(key, state.key(key.key_id), policy, self.app.now())
+            for key in self.app.known(state)
+        )
+
+    @property
+    def nested(self) -> bool:
+        """Whether this run keeps the key of the one around it."""
+        return self.outer is not None and self.args.key is None and self.args.strategy is None
+
+    def _commit(
+        self, transaction: Transaction, decision: Decision, key: ApiKey, adopt: bool
+    ) -> Launch:
+        """Swap, remember and record, all under the lock."""
+        from kmi import pins
+        from kmi.swap import credential_of, swap
+
+        app, state = self.app, transaction.state
+        pins.sweep(app.store.path("pins"))
+        snapshot = app.read_config(self.client)
+        beside = self._beside(snapshot, key, adopt=adopt)
+        write = app.settings.write_config and not beside and not self.nested
+        changed, before = False, None
+        if write:
+            swapped = swap(app, transaction, self.client, key, adopt=adopt)
+            changed, before = swapped.changed, swapped.before
+            self.switched = before is not None and before != key.label
+        config = snapshot.config
+        launch = launcher.plan(
+            self.program.client,
+            self.client,
+            self.arguments,
+            app.env,
+            None if config is None else config.key_variable,
+            credential_of(key),
+            label=key.label,
+            pin=self.args.pin or self.args.key is not None or self.strategy == "round-robin"
+            or not write,
+            nested=self.outer is not None,
+        )  # fmt: skip
+        launch = self._make_private(launch, snapshot, key)
+        if changed:
+            state.keys[key.key_id] = dataclasses.replace(
+                state.key(key.key_id), label=key.label, last_used=app.now()
+            )
+        transaction.save()
+        transaction.record_run(self._record(decision, key, launch, changed=changed))
+        if changed:
+            after = {"after": key.label, "key": key.key_id, "run": self.run_id}
+            app.audit(transaction, "changed", client=self.client, before=before, **after)
+        return launch
+
+    def _beside(self, snapshot: Snapshot, key: ApiKey, *, adopt: bool) -> bool:
+        """Whether the run gets its key beside the config, because the config can't take it.
+
+        Raises:
+            ConfigError: neither is possible.
+        """
+        from kmi.swap import proposed
+
+        if not self.app.settings.write_config or self.nested:
+            return False
+        try:
+            proposed(snapshot, key, adopt=adopt)
+        except ConfigError as error:
+            if error.code not in BESIDE:
+                raise
+            if error.code != "key-variable":
+                self.app.screen.note(
+                    f"{error.message}; this run gets {key.label!r} for itself ({error.fix})"
+                )
+            return True
+        return False
+
+    def _make_private(self, launch: Launch, snapshot: Snapshot, key: ApiKey) -> Launch:
+        """Make the private config or home of a pinned run, and point the program at it."""
+        from kmi import pins
+        from kmi.kimi_config import apply_edits
+        from kmi.kimi_edits import minimal_config, pin_edits
+        from kmi.paths import client_home
+        from kmi.swap import credential_of
+
+        if not launch.private:
+            return launch
+        credential = credential_of(key)
+        if snapshot.config is None:
+            data = minimal_config(credential).encode()
+        else:
+            data = apply_edits(snapshot.config, pin_edits(snapshot.config, credential))
+        directory = self.app.store.path("pins")
+        if launch.private == "file":
+            path = pins.create_file(directory, self.run_id, data)
+            self.arguments = ["--config-file", path, *self.arguments]
+            return launch
+        real = client_home(self.client, self.app.env)
+        home = pins.create_home(directory, self.run_id, data, real)
+        variables = {**launch.variables, "KIMI_CODE_HOME": home, "KMI_CLIENT_HOME": real}
+        return dataclasses.replace(launch, variables=variables)
+
+    def _record(
+        self, decision: Decision, key: ApiKey, launch: Launch, *, changed: bool
+    ) -> dict[str, Any]:
+        """The line of ``runs.jsonl``; the first fields are the same for the quick way."""
+        return {
+            "schema": 1,
+            "ts": utc_text(self.app.now()),
+            "event": "run",
+            "run": self.run_id,
+            "pid": os.getpid(),
+            "cwd": _working_directory(),
+            "key": key.key_id,
+            "label": key.label,
+            "client": self.client,
+            "program": os.path.basename(self.program.typed),
+            "mode": launch.mode,
+            "strategy": self.strategy,
+            "code": decision.code,
+            "reason": decision.reason,
+            "changed": changed,
+            "rejected": dict(list(decision.rejected.items())[:REJECTED_KEPT]),
+        }
+
+    def _become(self, launch: Launch, key: ApiKey, decision: Decision) -> int:
+        app = self.app
+        for note in launch.notes:
+            app.screen.warn(note)
+        if decision.code == "named-anyway":
+            app.screen.warn(f"{key.label!r}: {decision.reason}")
+        elif self.outer is not None and key.label != self.outer:
+            app.screen.note(f"inside a run on {self.outer!r}; this one uses {key.label!r}")
+        elif self.switched:
+            app.screen.note(f"using {key.label!r}: {decision.reason}")
+        app.screen.detail(f"{key.label!r} ({launch.mode}): {decision.reason}")
+        env = launcher.build_env(app.env, launch.variables, key.label, self.run_id)
+        return launcher.become(self.program.path, [self.program.typed, *self.arguments], env)
+
+    def _adopt(self) -> bool:
+        """Whether kmi may add a provider of its own beside a login: asked for, or agreed to."""
+        app = self.app
+        if self.args.adopt:
+            return True
+        if self.program.client is None or not app.settings.write_config or self.nested:
+            return False
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return False
+        config = app.read_config(self.client).config
+        if config is None or not config.has_login:
+            return False
+        if self.client in app.store.read().adopt_declined:
+            return False
+        agreed = app.screen.ask(
+            f"{config.name} has an OAuth login, beside which an API key has no effect.\n"
+            "Add a provider of kmi's own and make it the default? (`kmi undo` takes it back)"
+        )
+        if not agreed:
+            with app.store.transaction() as transaction:
+                transaction.state.adopt_declined.append(self.client)
+                transaction.save()
+        return agreed
+
+    def _show(self) -> int:
+        """A dry run: what would happen."""
+        from kmi.commands.swapping import show_change
+
+        app = self.app
+        show_change(app, self.client, self.decide(app.store.read(), {}), adopt=self.args.adopt)
+        app.screen.note(f"would start {self.program.path}")
+        return EXIT_OK
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""

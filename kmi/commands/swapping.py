@@ -1,0 +1,98 @@
+"""What `use` and `rotate` share: choose under the lock, swap, record, and say what happened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kmi.errors import EXIT_OK, ConfigError
+from kmi.masking import config_diff
+from kmi.picking import decide, pick_and_commit
+from kmi.swap import Swapped, proposed, swap
+
+if TYPE_CHECKING:
+    from kmi.app import App
+    from kmi.model import ApiKey, Decision
+    from kmi.state import State
+    from kmi.store import Transaction
+
+
+def swap_now(app: App, client: str, *, named: str | None, adopt: bool) -> int:
+    """Swap a key into a client's config.
+
+    Raises:
+        ConfigError: nothing may be written, or the config can't take a key.
+        TryLaterError: every key is out.
+    """
+    if not app.settings.write_config:
+        raise ConfigError(
+            "KMI_WRITE_CONFIG=0 forbids to write the client's config",
+            f"unset it ({app.settings.origin('KMI_WRITE_CONFIG')}), or use `kmi run`, which pins",
+        )
+
+    def pick(state: State, unavailable: dict[str, str]) -> Decision:
+        return decide(
+            app, state, client, named=named, unavailable=unavailable, rotate=named is None
+        )
+
+    def commit(transaction: Transaction, decision: Decision, key: ApiKey) -> Swapped:
+        swapped = swap(app, transaction, client, key, adopt=adopt)
+        transaction.save()
+        app.audit(
+            transaction,
+            "changed" if swapped.changed else "unchanged",
+            client=client,
+            before=swapped.before,
+            after=key.label,
+            key=key.key_id,
+            reason=decision.code,
+        )
+        return swapped
+
+    if app.dry_run:
+        return _show(app, client, pick(app.store.read(), {}), adopt=adopt)
+    swapped, decision, key = pick_and_commit(app, pick, commit, named=named)
+    _tell(app, client, decision, key, swapped.before, changed=swapped.changed)
+    return EXIT_OK
+
+
+def _tell(
+    app: App, client: str, decision: Decision, key: ApiKey, before: str | None, *, changed: bool
+) -> None:
+    screen = app.screen
+    if decision.code == "named-anyway":
+        screen.warn(f"{key.label!r}: {decision.reason}")
+    if screen.json:
+        screen.document(
+            {
+                "client": client,
+                "label": key.label,
+                "key_id": key.key_id,
+                "before": before,
+                "changed": changed,
+                "code": decision.code,
+                "reason": decision.reason,
+            }
+        )
+    elif changed:
+        screen.note(f"{client} now uses {key.label!r}: {decision.reason}")
+    else:
+        screen.note(f"{client} uses {key.label!r} already: {decision.reason}")
+
+
+def _show(app: App, client: str, decision: Decision, *, adopt: bool) -> int:
+    show_change(app, client, decision, adopt=adopt)
+    return EXIT_OK
+
+
+def show_change(app: App, client: str, decision: Decision, *, adopt: bool) -> None:
+    """A dry run: which key, why, and the difference in the config, secrets masked."""
+    key = decision.key
+    assert key is not None  # noqa: S101 - the caller's decision has one
+    snapshot = app.read_config(client)
+    app.screen.note(f"would use {key.label!r}: {decision.reason}")
+    if key.secret is None:
+        app.screen.note("its api_key_command is not run in a dry run")
+        return
+    raw = proposed(snapshot, key, adopt=adopt)[1]
+    for line in config_diff(snapshot.raw or b"", raw, snapshot.path):
+        app.screen.data(line)

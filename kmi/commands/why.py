@@ -1,0 +1,101 @@
+"""`kmi why`: which key a run would get now, and why each key would or would not be picked."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from kmi.errors import EXIT_OK
+from kmi.health import left, status_of
+from kmi.selection import choose
+from kmi.settings import CLIENTS, STRATEGIES
+from kmi.situation import look
+from kmi.timezones import utc_text
+
+if TYPE_CHECKING:
+    import argparse
+
+    from kmi.app import App
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--strategy", choices=STRATEGIES, help="as if this were the strategy")
+    parser.add_argument("--client", choices=CLIENTS, help="whose active key counts")
+    parser.add_argument("--rotate", action="store_true", help="explain `kmi rotate` instead")
+
+
+def run(args: argparse.Namespace, app: App) -> int:
+    """Explain the decision; nothing is changed."""
+    app.require_keys()
+    situation = look(app, app.client(args.client))
+    states = app.store.with_last_runs(situation.state)
+    policy = app.policy()
+    if args.strategy:
+        policy = dataclasses.replace(policy, strategy=args.strategy)
+    active = situation.state.active.get(situation.client)
+    now = app.now()
+    decision = choose(
+        situation.keys,
+        states,
+        policy,
+        now=now,
+        active=situation.key_id or (None if active is None else active.key_id),
+        rotate=args.rotate,
+    )
+    rows: list[dict[str, Any]] = []
+    for key in situation.keys:
+        state = situation.state.key(key.key_id)
+        status = status_of(key, state, now)
+        picked = decision.key is not None and key.label == decision.key.label
+        share = left(state, now)
+        rows.append(
+            {
+                "label": key.label,
+                "key_id": key.key_id,
+                "picked": picked,
+                "status": status.name,
+                "left": share,
+                "why": decision.reason if picked else decision.rejected.get(key.label, ""),
+            }
+        )
+    strategy = "rotate" if args.rotate else policy.strategy
+    if app.screen.json:
+        app.screen.document(
+            {
+                "client": situation.client,
+                "strategy": strategy,
+                "picked": None if decision.key is None else decision.key.label,
+                "code": decision.code,
+                "reason": decision.reason,
+                "back_at": None if decision.back_at is None else utc_text(decision.back_at),
+                "keys": rows,
+            }
+        )
+        return EXIT_OK
+    _print(app, strategy, decision.reason, decision.back_at, rows)
+    return EXIT_OK
+
+
+def _print(
+    app: App, strategy: str, reason: str, back_at: float | None, rows: list[dict[str, Any]]
+) -> None:
+    screen = app.screen
+    picked = next((row["label"] for row in rows if row["picked"]), None)
+    if picked is not None:
+        screen.data(f"{picked}: {reason} (strategy {strategy})")
+    else:
+        back = "" if back_at is None else f"; the first is back at {app.show_time(back_at)}"
+        screen.data(f"no key: {reason}{back}")
+    screen.data()
+    table = [
+        [
+            "*" if row["picked"] else " ",
+            row["label"],
+            row["status"],
+            "?" if row["left"] is None else f"{row['left']:.0%}",
+            row["why"],
+        ]
+        for row in rows
+    ]
+    screen.table(table, header=["", "key", "status", "left", "why"])

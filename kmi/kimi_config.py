@@ -1,0 +1,227 @@
+"""The edit of a client's ``config.toml``: text in, text out, nothing but the named fields changed.
+
+Which fields those are is decided in `kimi_edits`. After an edit the text is parsed again: the data
+must be the old data with the intended values, and the lines must be the old lines but for the
+edited ones. Else nothing is returned.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from kmi.errors import ConfigError
+
+#: tomlkit takes about 8 s for 1 MB with 10,000 tables; nobody writes such a config by hand.
+MAX_CONFIG_BYTES = 1024 * 1024
+
+_BOM = b"\xef\xbb\xbf"
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Config:
+    """A parsed client config.
+
+    Attributes:
+        name: names the file in messages.
+        data: plain values; never changed.
+        provider: the name of the provider behind ``default_model``; None when there is none.
+        model: the alias behind ``default_model``; None when there is none.
+    """
+
+    name: str
+    client: str
+    raw: bytes = field(repr=False)
+    text: str = field(repr=False)
+    data: dict[str, Any] = field(repr=False)
+    provider: str | None
+    model: str | None
+
+    @property
+    def provider_table(self) -> dict[str, Any]:
+        """The provider's table; empty when there is none."""
+        return dict(self.data["providers"][self.provider]) if self.provider is not None else {}
+
+    @property
+    def model_table(self) -> dict[str, Any]:
+        """The model's table; empty when there is none."""
+        return dict(self.data["models"][self.model]) if self.model is not None else {}
+
+    @property
+    def has_login(self) -> bool:
+        """Whether an OAuth login would beat an API key, or forbid it."""
+        if self.provider_table.get("oauth"):
+            return True
+        return self.client == "kimi-code" and bool(self.model_table.get("oauth"))
+
+    @property
+    def key_variable(self) -> str | None:
+        """The variable that Kimi Code takes the key from (``api_key_env``), if it does."""
+        name = self.provider_table.get("api_key_env")
+        return name if self.client == "kimi-code" and isinstance(name, str) and name else None
+
+    @property
+    def secret(self) -> str | None:
+        """The API key that the client would use from this file, if it is one."""
+        if self.provider is None or self.has_login:
+            return None
+        if self.client == "kimi-code" and self.model_table.get("api_key"):
+            return str(self.model_table["api_key"])
+        value = self.provider_table.get("api_key")
+        return value if isinstance(value, str) and value else None
+
+
+def parse_config(raw: bytes, *, name: str, client: str) -> Config:
+    """Read a config.
+
+    Raises:
+        ConfigError: it is too large, not UTF-8, not TOML, or contradicts itself.
+    """
+    from tomlkit import parse
+    from tomlkit.exceptions import ParseError, TOMLKitError
+
+    if len(raw) > MAX_CONFIG_BYTES:
+        raise ConfigError(
+            f"{name} is larger than {MAX_CONFIG_BYTES // 1024} KiB, the most that kmi edits",
+            "move what does not belong into it elsewhere",
+        )
+    try:
+        text = raw[len(_BOM) :].decode() if raw.startswith(_BOM) else raw.decode()
+    except UnicodeDecodeError:
+        raise ConfigError(f"{name} is not UTF-8 text", "save it as UTF-8") from None
+    try:
+        data = parse(text).unwrap()
+    except ParseError as error:
+        raise ConfigError(
+            f"{name}:{error.line}: not valid TOML", "correct that line; nothing was changed"
+        ) from None
+    except (TOMLKitError, ValueError, RecursionError):
+        raise ConfigError(f"{name} is not valid TOML", "correct it; nothing was changed") from None
+    model, provider = _locate(data, name, client)
+    return Config(name, client, raw, text, data, provider, model)
+
+
+def _locate(data: dict[str, Any], name: str, client: str) -> tuple[str | None, str | None]:
+    """The alias and the provider that the client would start with."""
+    providers, models = _table(data, "providers", name), _table(data, "models", name)
+    alias = data.get("default_model") or None
+    provider = None
+    if client == "kimi-code" and alias is None and data.get("default_provider") in providers:
+        provider = data["default_provider"]
+        alias = providers[provider].get("default_model") or None
+    if alias is not None and not isinstance(alias, str):
+        raise ConfigError(f"{name}: default_model is not a string", "put it in quotes")
+    if alias is not None and alias in models:
+        provider = models[alias].get("provider") or provider
+    elif alias is not None:
+        if client == "kimi-cli" or provider is None:
+            raise ConfigError(
+                f"{name}: default_model names {alias!r}, which is not in [models]",
+                "add that model, or correct default_model",
+            )
+        alias = None
+    if provider is None and alias is not None and len(providers) == 1:
+        provider = next(iter(providers))
+    if provider is not None and provider not in providers:
+        raise ConfigError(
+            f"{name}: model {alias!r} names the provider {provider!r}, which is not there",
+            "add that provider, or correct the model",
+        )
+    return alias, provider
+
+
+def _table(data: dict[str, Any], key: str, name: str) -> dict[str, Any]:
+    table = data.get(key, {})
+    if not isinstance(table, dict) or not all(isinstance(item, dict) for item in table.values()):
+        raise ConfigError(
+            f"{name}: {key!r} is not a set of tables", f"write [{key}.NAME]; nothing was changed"
+        )
+    return table
+
+
+#: Path to new value; None removes the field.
+Edits = dict[Path, Any]
+
+
+def apply_edits(config: Config, edits: Edits) -> bytes:
+    """Edit the text, and prove by a second parse that nothing else changed.
+
+    Raises:
+        ConfigError: the proof failed; the text of such a file is not edited by kmi.
+    """
+    from tomlkit import dumps, parse
+    from tomlkit.exceptions import TOMLKitError
+
+    if not edits:
+        return config.raw
+    try:
+        document = parse(config.text)
+        for path, value in edits.items():
+            _set(document, path, value)
+        text = dumps(document)
+        after = parse(text).unwrap()
+    except (TOMLKitError, ValueError, TypeError, KeyError) as error:
+        raise _cannot_edit(config, type(error).__name__) from None
+    expected = copy.deepcopy(config.data)
+    for path, value in edits.items():
+        _set(expected, path, value)
+    if not same_data(after, expected):
+        raise _cannot_edit(config, "the edit would have changed other values")
+    if _other_lines_changed(config, edits, text):
+        raise _cannot_edit(config, "the edit would have changed other lines")
+    bom = _BOM if config.raw.startswith(_BOM) else b""
+    return bom + text.encode()
+
+
+def _set(table: Any, path: Path, value: Any) -> None:
+    for part in path[:-1]:
+        if part not in table:
+            table[part] = {}
+        table = table[part]
+    if value is None:
+        table.pop(path[-1], None)
+    else:
+        table[path[-1]] = value
+
+
+def value_at(data: Any, path: Path) -> Any:
+    """The value at a path; None when it is not there."""
+    for part in path:
+        if not isinstance(data, dict) or part not in data:
+            return None
+        data = data[part]
+    return data
+
+
+def same_data(one: Any, other: Any) -> bool:
+    """Whether two TOML values are equal, with their types; NaN equals NaN."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same_data(one[k], other[k]) for k in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same_data, one, other))
+    return bool(one == other) or bool(one != one and other != other)
+
+
+def _other_lines_changed(config: Config, edits: Edits, text: str) -> bool:
+    """Whether more lines differ than fields were replaced; only where none was added or removed."""
+    replaced = all(
+        value is not None and isinstance(value_at(config.data, path), type(value))
+        for path, value in edits.items()
+    )
+    if not replaced:
+        return False
+    before, after = config.text.split("\n"), text.split("\n")
+    differing = sum(one != other for one, other in zip(before, after))
+    return len(before) != len(after) or differing > len(edits)
+
+
+def _cannot_edit(config: Config, why: str) -> ConfigError:
+    return ConfigError(
+        f"{config.name} can't be edited safely ({why}); nothing was changed",
+        "write api_key on a line of its own below [providers.NAME], and report this file's layout",
+        code="unsafe-edit",
+    )

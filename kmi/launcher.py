@@ -1,0 +1,182 @@
+"""From a chosen key to the running client: its environment, its arguments, and exec.
+
+How one process gets its own key is different for each client; what was taken and why is in
+docs/decisions/0001.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kmi.clients import CLI, CODE, WITHOUT_CONFIG_FILE, option_value, subcommand
+from kmi.errors import NotExecutableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kmi.kimi_edits import Credential
+
+#: More `kmi run` than this around one process is a wrapper that calls itself.
+MAX_DEPTH = 16
+
+#: Variables by which each client would take another key than the one it is given.
+DEFEATING = {
+    CLI: ("KIMI_API_KEY", "KIMI_BASE_URL"),
+    CODE: ("KIMI_MODEL_NAME", "KIMI_MODEL_API_KEY", "KIMI_MODEL_BASE_URL"),
+}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a run gets its key.
+
+    Attributes:
+        mode: "pinned" (this process has its own key), "following" (it takes what the config
+            holds, also later), "swapped" (it reads the config like any program).
+        variables: set for the program; None unsets one.
+        private: what kmi has to make for it: "file" (a config, given by ``--config-file``),
+            "home" (a client home whose config is its own), or "".
+        notes: what the person should know.
+    """
+
+    mode: str
+    variables: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    private: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def plan(
+    program: str | None,
+    client: str,
+    arguments: Sequence[str],
+    env: Mapping[str, str],
+    key_variable: str | None,
+    credential: Credential,
+    *,
+    label: str,
+    pin: bool,
+    nested: bool = False,
+) -> Launch:
+    """How a program gets a key (pure).
+
+    Args:
+        program: "kimi-cli" or "kimi-code" when a client is run, None for any other program.
+        client: whose config was swapped.
+        arguments: the program's own.
+        env: the environment it would get.
+        key_variable: the variable that the config takes the key from, if it does.
+        credential: the key, and where it is valid.
+        label: names the key in notes.
+        pin: the run was told a key, or must not follow the config for another reason.
+        nested: the environment comes from a run of kmi, which set what would be reported.
+    """
+    cleared, notes = defeating(client, env, label, nested=nested)
+    by_variables = {**cleared, **cli_variables(credential)}
+    if key_variable is not None:
+        return Launch("pinned", {**cleared, key_variable: credential.secret}, notes=notes)
+    if program == CLI:
+        if option_value(arguments, "--config-file", "--config") is not None:
+            if pin:
+                return Launch("pinned", by_variables, notes=notes)
+            note = f"the config given on the command line decides about the key, not {label!r}"
+            return Launch("swapped", notes=(note,))
+        if subcommand(arguments) in WITHOUT_CONFIG_FILE:
+            return Launch("pinned", by_variables, notes=notes)
+        return Launch("pinned", cleared, "file", notes)
+    if pin and client == CODE:
+        return Launch("pinned", cleared, "home", notes)
+    if pin:
+        return Launch("pinned", by_variables, notes=notes)
+    if program == CODE:
+        watch = {} if "KIMI_CODE_WATCH" in env else {"KIMI_CODE_WATCH": "1"}
+        return Launch("following", {**cleared, **watch}, notes=notes)
+    return Launch("swapped", cleared, notes=notes)
+
+
+def cli_variables(credential: Credential) -> dict[str, str | None]:
+    """What pins kimi-cli by its environment; its search and fetch keep the file's key."""
+    return {"KIMI_API_KEY": credential.secret, "KIMI_BASE_URL": str(credential.base_url)}
+
+
+def defeating(
+    client: str, env: Mapping[str, str], label: str, *, nested: bool
+) -> tuple[dict[str, str | None], tuple[str, ...]]:
+    """Exported variables that would replace the key; they are unset, and the person is told."""
+    present = [name for name in DEFEATING[client] if env.get(name)]
+    if not present:
+        return {}, ()
+    prefix = "KIMI_MODEL_" if client == CODE else ""
+    names = [name for name in env if prefix and name.startswith(prefix)] or present
+    cleared: dict[str, str | None] = dict.fromkeys(names)
+    if nested:
+        return cleared, ()
+    first = present[0]
+    note = f"{first} is exported and would replace the key {label!r}; it is unset for this run"
+    return cleared, (note,)
+
+
+def build_env(
+    env: Mapping[str, str], launch_variables: Mapping[str, str | None], label: str, run_id: str
+) -> dict[str, str]:
+    """The environment of the program (pure): what it had, the key, and who it runs for."""
+    new = dict(env)
+    for name, value in launch_variables.items():
+        if value is None:
+            new.pop(name, None)
+        else:
+            new[name] = value
+    new["KMI_ACTIVE_KEY"] = label
+    new["KMI_RUN_ID"] = run_id
+    new["KMI_DEPTH"] = str(depth(env) + 1)
+    return new
+
+
+def depth(env: Mapping[str, str]) -> int:
+    """How many `kmi run` are around this one."""
+    text = env.get("KMI_DEPTH", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 0
+
+
+def become(path: str, argv: Sequence[str], env: Mapping[str, str]) -> int:
+    """Become the program; returns only on Windows, with its exit code.
+
+    Raises:
+        NotExecutableError: the system can't execute it.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.name == "nt":
+        return _child(path, argv, env)
+    restore_signals()
+    try:
+        os.execve(path, list(argv), env)
+    except OSError as error:
+        raise NotExecutableError(
+            f"can't execute {path}: {error.strerror}", "check the file and its first line"
+        ) from None
+
+
+def restore_signals() -> None:
+    """Undo what CPython sets at its start: ignored signals would be inherited through exec."""
+    # The builtin part of `signal`, which would pull in `enum`.
+    import _signal  # type: ignore[import-not-found]
+
+    for name in ("SIGPIPE", "SIGXFSZ"):
+        number = getattr(_signal, name, None)
+        if number is not None:
+            _signal.signal(number, _signal.SIG_DFL)
+
+
+def _child(path: str, argv: Sequence[str], env: Mapping[str, str]) -> int:
+    """Windows: exec would return to the shell at once (python/cpython#101191)."""
+    import signal
+    import subprocess
+
+    previous: Any = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return subprocess.call([path, *argv[1:]], env=dict(env))
+    finally:
+        signal.signal(signal.SIGINT, previous)

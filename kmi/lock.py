@@ -1,0 +1,146 @@
+"""The advisory lock around state and client config: one per state directory.
+
+A kernel lock (flock): it ends with its process, so it can't go stale. An uncontended one is taken
+directly, because importing filelock costs as much start-up as the rest of kmi together
+(docs/decisions/0004); filelock does the waiting, and everything on Windows. Both exclude each
+other: it is the same call on the same file.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from kmi.errors import ConfigError, RefusedError, TryLaterError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+#: How long to wait for the lock. A holder only edits one small file; longer means it hangs.
+LOCK_TIMEOUT_S = 10.0
+#: After this long the person is told what the wait is for.
+NOTICE_AFTER_S = 0.5
+
+_UNSUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
+
+
+@contextmanager
+def locked(
+    path: str, notice: Callable[[str], None], *, timeout_s: float = LOCK_TIMEOUT_S
+) -> Iterator[None]:
+    """Hold the lock at ``path``.
+
+    Args:
+        path: the lock file; it is created, and stays.
+        notice: told once when the wait is longer than a moment.
+        timeout_s: how long to wait at the most.
+
+    Raises:
+        TryLaterError: somebody else held it for all of that time; the message names the holder.
+        ConfigError: the file system has no locks.
+        RefusedError: the lock file can't be opened.
+    """
+    fd = _try_kernel_lock(path)
+    if fd is not None:
+        try:
+            yield
+        finally:
+            os.close(fd)
+        return
+    with _waited(path, notice, timeout_s):
+        yield
+
+
+def _try_kernel_lock(path: str) -> int | None:
+    """A descriptor that holds the lock, or None when it has to be waited for."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        fd = os.open(path, flags, 0o600)
+    except OSError as error:
+        raise RefusedError(
+            f"can't open the lock file {path}: {error.strerror}", "check the state directory"
+        ) from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    except OSError as error:
+        os.close(fd)
+        raise _failed(path, error) from None
+    return fd
+
+
+@contextmanager
+def _waited(path: str, notice: Callable[[str], None], timeout_s: float) -> Iterator[None]:
+    import inspect
+
+    from filelock import FileLock, Timeout
+
+    options = {}
+    if "fallback_to_soft" in inspect.signature(FileLock.__init__).parameters:
+        # filelock 4 would silently take an existence lock, which a crash leaves behind.
+        options["fallback_to_soft"] = False
+    lock = FileLock(path, timeout=timeout_s, mode=0o600, **options)
+    deadline = time.monotonic() + timeout_s
+    try:
+        try:
+            lock.acquire(timeout=min(NOTICE_AFTER_S, timeout_s), poll_interval=0.01)
+        except Timeout:
+            notice(f"waiting for {_holder(path)}, which holds the lock {path}")
+            lock.acquire(timeout=max(0.0, deadline - time.monotonic()), poll_interval=0.02)
+    except Timeout:
+        raise TryLaterError(
+            f"gave up after {timeout_s:.0f} s: {_holder(path)} holds the lock {path}",
+            "try again, or end that process",
+            code="lock-timeout",
+        ) from None
+    except (OSError, NotImplementedError) as error:
+        raise _failed(path, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _failed(path: str, error: Exception) -> Exception:
+    number = getattr(error, "errno", None)
+    if isinstance(error, NotImplementedError) or number in _UNSUPPORTED:
+        return ConfigError(
+            f"the file system of {path} has no file locks",
+            "set KMI_STATE_DIR to a directory on a local disk",
+        )
+    return RefusedError(
+        f"can't lock {path}: {getattr(error, 'strerror', None) or 'the system refused'}",
+        "check the state directory",
+    )
+
+
+def _holder(path: str) -> str:
+    """Who holds the lock, as far as the system tells (Linux: /proc/locks)."""
+    try:
+        inode = os.stat(path).st_ino
+        with open("/proc/locks", encoding="ascii") as locks:
+            for line in locks:
+                parts = line.split()
+                if "->" not in parts and parts[1] == "FLOCK" and parts[5].endswith(f":{inode}"):
+                    return _process_name(int(parts[4]))
+    except (OSError, ValueError, IndexError):
+        pass
+    return "another kmi"
+
+
+def _process_name(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as comm:
+            name = ascii(comm.read().strip())[1:-1]
+    except OSError:
+        return f"process {pid}"
+    return f"process {pid} ({name})"

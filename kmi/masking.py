@@ -1,0 +1,42 @@
+"""Configs and their differences without the secrets in them (pure)."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from kmi.model import masked
+
+# Values of fields that hold secrets, in any of TOML's one-line quotings, and anything that looks
+# like a key wherever it stands.
+_FIELD = re.compile(
+    r"(?P<name>\b(?:api_key|access_token|refresh_token|token|secret|password)\b[\"']?\s*[=:]\s*)"
+    r"(?P<quote>\"\"\"|'''|\"|')(?P<value>.*?)(?P=quote)",
+    re.IGNORECASE,
+)
+_KEY = re.compile(r"sk-[A-Za-z0-9_-]{8,}")
+
+
+def mask_text(text: str) -> str:
+    """Text with every secret in it cut to its last four characters."""
+    text = _FIELD.sub(
+        lambda m: f"{m['name']}{m['quote']}{masked(m['value']) if m['value'] else ''}{m['quote']}",
+        text,
+    )
+    return _KEY.sub(lambda match: masked(match[0]), text)
+
+
+def config_diff(before: bytes, after: bytes, name: str) -> list[str]:
+    """A unified diff of two configs, secrets masked; empty when they are equal."""
+    old = mask_lines(before)
+    new = mask_lines(after)
+    lines = difflib.unified_diff(old, new, f"{name} (now)", f"{name} (then)", n=1, lineterm="")
+    found = list(lines)
+    if not found and before != after:
+        return [f"{name}: only the last characters of a secret stay the same"]
+    return found
+
+
+def mask_lines(raw: bytes) -> list[str]:
+    """The lines of a config, secrets masked."""
+    return mask_text(raw.decode("utf-8", "replace")).splitlines()

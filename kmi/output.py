@@ -1,0 +1,138 @@
+"""Words for people on stderr, data on stdout, and nothing that could harm a terminal.
+
+Everything that comes from files or from upstream goes through `safe`. Secrets never get here: keys
+are shown by label, and by the last four characters where they have to be told apart.
+"""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SCHEMA = 1
+_BIDI = {"\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u2069"}
+_BIDI |= {"\u200e", "\u200f", "\u061c"}
+
+
+def safe(text: str) -> str:
+    r"""Text with everything that a terminal could obey, or that could fake a line, escaped.
+
+    >>> print(safe("a\x1b]0;b\n"))
+    a\x1b]0;b\x0a
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escaped(c) if _harmful(c) else c for c in text)
+
+
+def _harmful(char: str) -> bool:
+    return char in _BIDI or unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"}
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def safe_json(value: Any) -> str:
+    """One JSON document; control characters and non-ASCII text are escaped."""
+    import json
+
+    return json.dumps(value, indent=2, ensure_ascii=True)
+
+
+class Screen:
+    """Where a command speaks.
+
+    Args:
+        json: print one JSON document instead of text.
+        quiet: no notes; warnings and errors are still told.
+        verbose: details too.
+    """
+
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        *,
+        json: bool = False,
+        plain: bool = False,
+        no_color: bool = False,
+        quiet: bool = False,
+        verbose: bool = False,
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+    ) -> None:
+        self.json = json
+        self.plain = plain
+        self.quiet = quiet
+        self.verbose = verbose
+        self._out = out or sys.stdout
+        self._err = err or sys.stderr
+        forced = bool(env.get("FORCE_COLOR"))
+        dumb = env.get("TERM") == "dumb" or bool(env.get("NO_COLOR"))
+        off = plain or no_color or dumb
+        self.color = not off and (forced or self._out.isatty())
+
+    def data(self, line: str = "") -> None:
+        """A line of what was asked for."""
+        print(self._encodable(safe(line), self._out), file=self._out)
+
+    def document(self, value: Mapping[str, Any]) -> None:
+        """The one JSON document."""
+        print(safe_json({"schema": SCHEMA, **value}), file=self._out)
+
+    def note(self, text: str) -> None:
+        """Something worth knowing."""
+        if not self.quiet:
+            self._say(text)
+
+    def detail(self, text: str) -> None:
+        """Something for those who asked with ``-v``."""
+        if self.verbose:
+            self._say(text)
+
+    def warn(self, text: str) -> None:
+        """Something that should be put right; told also with ``-q``."""
+        self._say(f"warning: {text}")
+
+    def ask(self, question: str) -> bool:
+        """Ask a yes-or-no question on the terminal; no is the default."""
+        for line in question.splitlines():
+            self._say(line)
+        print("kmi: [y/N] ", end="", file=self._err, flush=True)
+        try:
+            return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    def error(self, message: str, fix: str | None) -> None:
+        """Why the command failed, and what to do."""
+        self._say(message + (f" ({fix})" if fix else ""))
+
+    def _say(self, text: str) -> None:
+        print(self._encodable(f"kmi: {safe(text)}", self._err), file=self._err)
+
+    def _encodable(self, text: str, stream: TextIO) -> str:
+        encoding = "ascii" if self.plain else (stream.encoding or "utf-8")
+        if self.plain:
+            text = text.replace("…", "...").replace("→", "->").replace("·", "-")
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+
+    def style(self, text: str, code: str) -> str:
+        """Text with an SGR code around it, where colour is on. Apply after `safe`."""
+        return f"\x1b[{code}m{text}\x1b[0m" if self.color else text
+
+    def table(self, rows: Sequence[Sequence[str]], *, header: Sequence[str] | None = None) -> None:
+        """Columns, as wide as their widest cell."""
+        cells = [[safe(cell) for cell in row] for row in ([header] if header else []) + list(rows)]
+        if not cells:
+            return
+        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+        for number, row in enumerate(cells):
+            padded = [cell.ljust(width) for cell, width in zip(row, widths)]
+            line = self._encodable("  ".join(padded).rstrip(), self._out)
+            print(self.style(line, "1") if header and number == 0 else line, file=self._out)

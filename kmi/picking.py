@@ -1,0 +1,100 @@
+"""Choosing under the lock, and running a key's own program outside of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Callable, TypeVar
+
+from kmi.errors import KmiError
+from kmi.secrets_source import resolve_secret
+from kmi.selection import choose
+from kmi.swap import live_key
+
+if TYPE_CHECKING:
+    from kmi.app import App
+    from kmi.model import ApiKey, Decision
+    from kmi.state import State
+    from kmi.store import Transaction
+
+Result = TypeVar("Result")
+
+
+def decide(
+    app: App,
+    state: State,
+    client: str,
+    *,
+    named: str | None = None,
+    strategy: str | None = None,
+    unavailable: dict[str, str] | None = None,
+    rotate: bool = False,
+) -> Decision:
+    """Pick a key by a state.
+
+    Raises:
+        TryLaterError: every key is out.
+        KmiError: the named key can't be used at all.
+    """
+    keys = app.known(state)
+    changes = {} if strategy is None else {"strategy": strategy}
+    decision = choose(
+        keys,
+        app.store.with_last_runs(state),
+        app.policy(named=named, unavailable=unavailable or {}, **changes),
+        now=app.now(),
+        active=active_id(app, state, client, keys),
+        rotate=rotate,
+    )
+    if decision.key is None:
+        if named is not None:
+            raise KmiError(decision.reason, "see `kmi why`", code="not-usable")
+        raise app.out_of_keys(decision.reason, decision.rejected, decision.back_at)
+    return decision
+
+
+def active_id(app: App, state: State, client: str, keys: tuple[ApiKey, ...]) -> str | None:
+    """The active key: what kmi swapped in last, else what the config holds already."""
+    active = state.active.get(client)
+    if active is not None:
+        return active.key_id
+    live = live_key(app.read_config(client), keys)
+    return None if live is None else live.key_id
+
+
+def pick_and_commit(
+    app: App,
+    pick: Callable[[State, dict[str, str]], Decision],
+    commit: Callable[[Transaction, Decision, ApiKey], Result],
+    *,
+    named: str | None,
+) -> tuple[Result, Decision, ApiKey]:
+    """Pick under the lock and commit, with the secret at hand.
+
+    A key whose secret a program gives is resolved outside of the lock, for the program may wait for
+    a person; then the choice is made anew. A key whose program fails is left out, unless it was
+    named.
+
+    Args:
+        app: the world.
+        pick: state and ``{label: why it can't be had}`` to a decision with a key.
+        commit: what to do with the key while the lock is held.
+        named: the label that was asked for.
+    """
+    resolved: dict[str, ApiKey] = {}
+    unavailable: dict[str, str] = {}
+    while True:
+        with app.store.transaction() as transaction:
+            decision = pick(transaction.state, unavailable)
+            picked = decision.key
+            assert picked is not None  # noqa: S101 - pick() raises otherwise
+            key = resolved.get(picked.label, picked)
+            if key.secret is not None:
+                if key.key_id != picked.key_id:
+                    app.learn_key_id(transaction.state, picked, key)
+                return commit(transaction, decision, key), decision, key
+        try:
+            resolved[picked.label] = resolve_secret(picked, app.env)
+        except KmiError as error:
+            if named is not None:
+                raise
+            app.screen.warn(f"{error.message}; another key is used")
+            unavailable[picked.label] = "its api_key_command failed"

@@ -1,0 +1,155 @@
+"""What a pinned run has for itself, below ``pins/PID-START-RUN/``: a config, or a client home.
+
+The client keeps kmi's process id (exec), so a copy is in use exactly as long as that process lives;
+the next kmi removes the others. Imported on the quick path: nothing but ``os`` here.
+"""
+
+from __future__ import annotations
+
+import os
+
+FILE = "config.toml"
+HOME = "home"
+ORIGIN = "origin"
+
+#: What Kimi Code 2.1.0 makes in its home; made there first, so that it is written through the
+#: links and nothing of the user's ends up in a private home.
+CODE_DIRS = (
+    "sessions",
+    "logs",
+    "cache",
+    "credentials",
+    "oauth",
+    "plugins",
+    "user-history",
+    "workspace-trust",
+    "bin",
+    "updates",
+)
+CODE_FILES = ("device_id", "session_index.jsonl", "workspaces.json", "tui.toml", "mcp.json")
+#: Files that Kimi Code replaces by rename, so that the link is lost; a cache of its own is not
+#: worth keeping, the others go back.
+CODE_CACHES = {"workspaces.json", "session_index.jsonl"}
+
+
+def start_mark(pid: int) -> str:
+    """When a process started, in clock ticks since boot ("0" where the system does not tell).
+
+    A process id alone may be another process by now.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The second field is the name in parentheses, which may hold anything.
+            return file.read().rpartition(b")")[2].split()[19].decode()
+    except (OSError, IndexError):
+        return "0"
+
+
+def create_file(directory: str, run_id: str, data: bytes) -> str:
+    """Write a private config for this process, and return its path."""
+    path = os.path.join(_folder(directory, run_id), FILE)
+    _write(path, data)
+    return path
+
+
+def create_home(directory: str, run_id: str, data: bytes, real: str) -> str:
+    """Make a private Kimi Code home for this process: links to the real one, but its own config.
+
+    Sessions, credentials and history are the real ones; only the key is private. Measured with
+    Kimi Code 2.1.0 (docs/decisions/0001).
+
+    Returns:
+        the directory to put into ``KIMI_CODE_HOME``.
+    """
+    folder = _folder(directory, run_id)
+    _write(os.path.join(folder, ORIGIN), os.fsencode(real))
+    home = os.path.join(folder, HOME)
+    os.mkdir(home, 0o700)
+    _write(os.path.join(home, FILE), data)
+    for name in CODE_DIRS:
+        os.makedirs(os.path.join(real, name), 0o700, exist_ok=True)
+    for name in {*os.listdir(real), *CODE_FILES}:
+        if not name.startswith((FILE, f".{FILE}.")):
+            os.symlink(os.path.join(real, name), os.path.join(home, name))
+    return home
+
+
+def _folder(directory: str, run_id: str) -> str:
+    pid = os.getpid()
+    os.makedirs(directory, 0o700, exist_ok=True)
+    folder = os.path.join(directory, f"{pid}-{start_mark(pid)}-{run_id}")
+    os.mkdir(folder, 0o700)
+    return folder
+
+
+def _write(path: str, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    fd = os.open(path, flags, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+    finally:
+        os.close(fd)
+
+
+def remove(folder: str) -> None:
+    """Remove what a run had; what its client left in a private home goes back to the real one."""
+    home = os.path.join(folder, HOME)
+    try:
+        _unlink(os.path.join(folder, FILE))
+        _unlink(os.path.join(home, FILE))
+        if os.path.isdir(home):
+            with open(os.path.join(folder, ORIGIN), "rb") as file:
+                _give_back(home, os.fsdecode(file.read()))
+            os.rmdir(home)
+        _unlink(os.path.join(folder, ORIGIN))
+        os.rmdir(folder)
+    except OSError:
+        # Something of the user's is in the way: it is left for them.
+        return
+
+
+def _give_back(home: str, real: str) -> None:
+    made = os.lstat(os.path.join(os.path.dirname(home), ORIGIN)).st_mtime_ns
+    for name in os.listdir(home):
+        mine, theirs = os.path.join(home, name), os.path.join(real, name)
+        if os.path.islink(mine) or name.startswith(FILE) or name in CODE_CACHES:
+            _unlink(mine)
+        elif not os.path.lexists(theirs) or (
+            os.path.isfile(mine) and os.lstat(theirs).st_mtime_ns <= made
+        ):
+            os.replace(mine, theirs)
+        elif os.path.isfile(mine):
+            _unlink(mine)  # the real one was changed later, by another run
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+def sweep(directory: str) -> None:
+    """Remove the copies of processes that are gone."""
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return
+    for name in names:
+        pid, _, rest = name.partition("-")
+        if pid.isdigit() and not _alive(int(pid), rest.partition("-")[0]):
+            remove(os.path.join(directory, name))
+
+
+def _alive(pid: int, started: str) -> bool:
+    if os.name == "nt":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return started == "0" or start_mark(pid) in {started, "0"}

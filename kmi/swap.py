@@ -1,0 +1,179 @@
+"""Putting a key into a client's config, under the lock: read, edit, compare, replace, remember."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kmi.config_file import (
+    ChangedError,
+    Snapshot,
+    fingerprint,
+    replace_config,
+    tighten,
+    too_open,
+)
+from kmi.errors import ConfigError, TryLaterError
+from kmi.kimi_config import apply_edits
+from kmi.kimi_edits import Credential, adopt_edits, minimal_config, swap_edits
+from kmi.state import UNDO_KEPT, Active, Undo
+
+if TYPE_CHECKING:
+    from kmi.app import App
+    from kmi.model import ApiKey
+    from kmi.store import Transaction
+
+#: How often a config that others keep changing is read again before kmi gives up.
+ATTEMPTS = 5
+#: Errors of `swap_edits` that a provider of kmi's own cures.
+ADOPTABLE = {"no-model", "oauth-login", "not-kimi"}
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """What a swap did.
+
+    Attributes:
+        changed: whether the config was written.
+        before: the label that was active before, or None.
+        snapshot: the config as it was read last, before any change.
+        raw: its bytes now.
+    """
+
+    changed: bool
+    before: str | None
+    snapshot: Snapshot
+    raw: bytes
+
+
+def credential_of(key: ApiKey) -> Credential:
+    """What is written for a key.
+
+    Raises:
+        ValueError: its program has not been run.
+    """
+    if key.secret is None:
+        raise ValueError("the secret is not resolved")
+    return Credential(key.secret, key.base_url)
+
+
+def proposed(snapshot: Snapshot, key: ApiKey, *, adopt: bool) -> tuple[str, bytes]:
+    """What the config would be with a key, and the kind of change.
+
+    Raises:
+        ConfigError: the config can't take an API key as it is.
+    """
+    credential = credential_of(key)
+    if snapshot.config is None:
+        return "create", minimal_config(credential).encode()
+    kind = "swap"
+    try:
+        edits = swap_edits(snapshot.config, credential)
+    except ConfigError as error:
+        if not adopt or error.code not in ADOPTABLE:
+            raise
+        kind, edits = "adopt", adopt_edits(snapshot.config, credential)
+    return kind, apply_edits(snapshot.config, edits)
+
+
+def swap(
+    app: App, transaction: Transaction, client: str, key: ApiKey, *, adopt: bool = False
+) -> Swapped:
+    """Make a client's config hold a key, and remember it. The caller saves the state.
+
+    Raises:
+        ConfigError, RefusedError: the config can't be changed; it is as it was.
+        TryLaterError: somebody else keeps changing it.
+    """
+    state = transaction.state
+    active = state.active.get(client)
+    before = None if active is None else active.label
+    for _ in range(ATTEMPTS):
+        snapshot = app.read_config(client)
+        kind, raw = proposed(snapshot, key, adopt=adopt)
+        if raw == snapshot.raw:
+            if too_open(snapshot):
+                tighten(snapshot)
+                app.screen.warn(f"{snapshot.path} could be read by others; it is 0600 now")
+            remember_active(app, transaction, client, key)
+            return Swapped(False, before, snapshot, raw)
+        try:
+            _write(app, transaction, snapshot, key, kind, raw)
+        except ChangedError:
+            continue
+        remember_active(app, transaction, client, key)
+        return Swapped(True, before, snapshot, raw)
+    raise TryLaterError(
+        f"{client}'s config changed {ATTEMPTS} times while kmi was editing it",
+        "close the editor or client that writes it, and try again",
+        code="config-busy",
+    )
+
+
+def _write(
+    app: App, transaction: Transaction, snapshot: Snapshot, key: ApiKey, kind: str, raw: bytes
+) -> None:
+    status = snapshot.status
+    if status is not None and status.st_nlink > 1:
+        app.screen.warn(
+            f"{snapshot.path} has {status.st_nlink} hard links; the others keep the old content"
+        )
+    if too_open(snapshot):
+        app.screen.warn(f"{snapshot.path} could be read by others; it is 0600 now")
+    now = app.now()
+    backup = app.backups.save(snapshot, now)
+    replace_config(snapshot, raw)
+    active = transaction.state.active.get(snapshot.client)
+    entry = Undo(
+        kind=kind,
+        at=now,
+        backup=backup,
+        written=fingerprint(raw),
+        from_key=None if active is None else active.key_id,
+        to_key=key.key_id,
+    )
+    history = transaction.state.undo.setdefault(snapshot.client, [])
+    history.append(entry)
+    del history[:-UNDO_KEPT]
+
+
+def remember_active(app: App, transaction: Transaction, client: str, key: ApiKey) -> None:
+    """Note which key a client's config holds now, and write the prompt file."""
+    state = transaction.state
+    current = state.active.get(client)
+    if current is None or (current.key_id, current.label) != (key.key_id, key.label):
+        state.active[client] = Active(key.key_id, key.label, app.now())
+    if key.key_id not in state.keys or state.keys[key.key_id].label != key.label:
+        state.keys[key.key_id] = dataclasses.replace(state.key(key.key_id), label=key.label)
+    write_prompt(app, key.label)
+
+
+def write_prompt(app: App, label: str | None) -> None:
+    """The one line that shells show: the label of the key that was swapped in last."""
+    path = app.store.path("prompt")
+    line = b"" if label is None else label.encode() + b"\n"
+    try:
+        with open(path, "rb") as file:
+            if file.read(256) == line:
+                return
+    except OSError:
+        pass
+    app.store.write(path, line)
+
+
+def live_key(snapshot: Snapshot, keys: tuple[ApiKey, ...]) -> ApiKey | None:
+    """The key that a config really holds, if it is one of these."""
+    secret = None if snapshot.config is None else snapshot.config.secret
+    if secret is None:
+        return None
+    from kmi.auth_formats import key_id_of
+
+    key_id = key_id_of(secret)
+    return next((key for key in keys if key.key_id == key_id), None)
+
+
+def client_dir_exists(snapshot: Snapshot) -> bool:
+    """Whether the client has a home at all."""
+    return os.path.isdir(os.path.dirname(snapshot.path))
