@@ -1,8 +1,34 @@
-"""``python -m kmi``."""
+"""The entry point: the quick way of `kmi run` when it fits, else the whole command line."""
 
+from __future__ import annotations
+
+import os
 import sys
 
-from kmi.cli import main
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run kmi.
+
+    Args:
+        argv: the arguments without the program's name; those of the process by default.
+
+    Returns:
+        the exit code. `kmi run` does not return when it succeeds: it becomes the program.
+    """
+    from kmi.quick import try_quick
+
+    words = list(sys.argv[1:] if argv is None else argv)
+    code = try_quick(words, os.environ)
+    if code is not None:
+        return code
+    from kmi.cli import main as whole
+
+    return whole(words)
+
 
 if __name__ == "__main__":
     sys.exit(main())

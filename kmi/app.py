@@ -39,6 +39,7 @@ class App:
         self.screen = screen
         self.command = command
         self.audited = False
+        self.changes = False
         self._dry_run = dry_run
         self._settings: Settings | None = None
         self._keyring: Keyring | None = None
@@ -256,7 +257,7 @@ class App:
         from kmi.files import append_line
         from kmi.store import record_line
 
-        if self.audited or self._settings is None or self.dry_run:
+        if not self.changes or self.audited or self._settings is None or self.dry_run:
             return
         record = {
             "schema": 1,

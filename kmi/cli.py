@@ -127,11 +127,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        from kmi.quick import try_quick
-
-        code = try_quick(words, os.environ)
-        if code is not None:
-            return code
         return _main(words)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -218,6 +213,7 @@ def _dispatch(name: str, rest: list[str], screen: Screen, options: GlobalOptions
             hint = nearest(name, list(COMMANDS)) or "see `kmi --help`"
             raise UsageError(f"unknown command {name[:40]!r}", hint)
         app = App(os.environ, screen, name)
+        app.changes = COMMANDS[name].changes
         command = _load(COMMANDS[name].module)
         parser = build_parser(name)
         if running:
@@ -227,7 +223,7 @@ def _dispatch(name: str, rest: list[str], screen: Screen, options: GlobalOptions
             args = parser.parse_args(rest)
         return int(command.run(args, app))  # type: ignore[attr-defined]
     except KmiError as error:
-        if app is not None and COMMANDS[name].changes and not isinstance(error, UsageError):
+        if app is not None and not isinstance(error, UsageError):
             app.audit_denied(error)
         return _report(error, screen, running)
     except (KeyboardInterrupt, BrokenPipeError):
@@ -239,6 +235,11 @@ def _dispatch(name: str, rest: list[str], screen: Screen, options: GlobalOptions
     except Exception as error:  # noqa: BLE001 - the boundary: a bug becomes a report
         screen.error(*_bug_report(error))
         return EXIT_RUN_FAILED if running else EXIT_BUG
+
+
+def report_run_failure(error: KmiError) -> int:
+    """Tell why `kmi run` failed on its quick way."""
+    return _report(error, _screen(GlobalOptions()), running=True)
 
 
 def _report(error: KmiError, screen: Screen, running: bool) -> int:
@@ -257,6 +258,7 @@ def _bug_report(error: Exception) -> tuple[str, str]:
     frames = [
         f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}"
         for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<frozen")
     ]
     python = ".".join(map(str, sys.version_info[:3]))
     return (

@@ -8,6 +8,7 @@ stream, the Python repr that kimi-cli prints (``Error code: 403 - {'error': {…
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import NamedTuple
 
 #: How much of a body is looked at. The longest error body in kimi-api.md has under 1 KiB; the rest
@@ -20,8 +21,13 @@ EVIDENCE_MAX = 200
 #: The longest wait that a text may ask for: a month, the longest window of the plan.
 AFTER_MAX_S = 31 * 86400.0
 
-_APOSTROPHES = str.maketrans("", "", "'’‘`ʼ´")
-_QUOTED = r"""\s*:\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")"""
+# ' ` and the typographic ones: U+2019, U+2018, U+02BC, U+00B4.
+_APOSTROPHES = str.maketrans("", "", "'`\u2019\u2018\u02bc\u00b4")
+# The inside of a quoted string, up to MESSAGE_MAX characters or escapes.
+_STRING = {
+    "'": re.compile(rf"(?:[^'\\]|\\.){{0,{MESSAGE_MAX}}}", re.DOTALL),
+    '"': re.compile(rf'(?:[^"\\]|\\.){{0,{MESSAGE_MAX}}}', re.DOTALL),
+}
 _HTML = re.compile(r"\s*<(?:!doctype|html|head|body)\b", re.IGNORECASE)
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 # Ids as the rate-limit texts name them: `org-1a2b…`, `proj-…`, `ak-…`. At least one digit, so that
@@ -137,15 +143,24 @@ def _text(value: object) -> str:
 
 def _from_repr(text: str) -> ErrorText:
     """A Python repr, or a JSON document that was cut: by its quoted strings, without a parser."""
-    words = re.search(rf"""['"]message['"]{_QUOTED}""", text, re.DOTALL)
-    if words is None:
+    words = _strings_of("message", text)
+    if not words:
         return ErrorText(text[:MESSAGE_MAX], "", False, text[:MESSAGE_MAX])
-    kinds = [
-        (match[1] or match[2] or "")[:100]
-        for match in re.finditer(rf"""['"](?:type|code)['"]{_QUOTED}""", text, re.DOTALL)
-    ]
-    message = _ESCAPE.sub(_unescape, (words[1] or words[2] or "")[: 2 * MESSAGE_MAX])
-    return _error_text(message, " ".join(kind for kind in kinds if kind != "error"))
+    kinds = _strings_of("type", text) + _strings_of("code", text)
+    return _error_text(words[0], " ".join(kind[:100] for kind in kinds if kind != "error"))
+
+
+def _strings_of(name: str, text: str) -> list[str]:
+    """The first strings that follow a quoted name; one without its end goes as far as the text.
+
+    Each step is bounded, so that no text makes this slow.
+    """
+    begin = re.compile(rf"""['"]{name}['"]\s{{0,9}}:\s{{0,9}}(['"])""")
+    strings = []
+    for match in islice(begin.finditer(text), 4):
+        end = _STRING[match[1]].match(text, match.end())
+        strings.append(_ESCAPE.sub(_unescape, end[0] if end else ""))
+    return strings
 
 
 def _unescape(match: re.Match[str]) -> str:
@@ -169,9 +184,9 @@ def split_status(text: str) -> tuple[int | None, str]:
 
 
 def fold(text: str) -> str:
-    """Lower case, without apostrophes, one space for any space: how texts are compared.
+    r"""Lower case, without apostrophes, one space for any space: how texts are compared.
 
-    >>> fold("You’ve  reached\\nYour")
+    >>> fold("You\u2019ve  reached\nYour")
     'youve reached your'
     """
     return " ".join(text.lower().translate(_APOSTROPHES).split())
@@ -186,10 +201,8 @@ def wait_named(text: str) -> float | None:
     match = _AFTER.search(text)
     if match is None:
         return None
-    if match["zh"]:
-        seconds = float(match["zh"])
-    else:
-        seconds = float(match[1]) * _UNIT_S[str(match.lastgroup)]
+    unit_s = 1.0 if match["zh"] else _UNIT_S[str(match.lastgroup)]
+    seconds = float(match["zh"] or match[1]) * unit_s
     return seconds if 0.0 < seconds <= AFTER_MAX_S else None
 
 

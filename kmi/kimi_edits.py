@@ -147,6 +147,29 @@ def adopt_edits(config: Config, credential: Credential) -> Edits:
     return {path: value for path, value in wanted.items() if value_at(config.data, path) != value}
 
 
+def undo_edits(now: Config, before: Config, kind: str) -> Edits:
+    """The edits that take a swap or an adoption back in a config that others changed since.
+
+    A swap: every credential field has its old value again. An adoption: the provider and the
+    model of kmi's own go, and ``default_model`` is the old one, if it still is kmi's.
+    """
+    edits: Edits = {}
+    if kind == "adopt":
+        if now.data.get("default_model") == OWN_NAME:
+            edits[("default_model",)] = before.data.get("default_model")
+        for table in ("providers", "models"):
+            if value_at(before.data, (table, OWN_NAME)) is None:
+                edits[(table, OWN_NAME)] = None
+    fields = [("services", name, "api_key") for name in SERVICES]
+    for table in ("providers", "models"):
+        for name in before.data.get(table, {}):
+            fields += [(table, name, "api_key"), (table, name, "base_url")]
+    for path in fields:
+        if value_at(now.data, path[:-1]) is not None:
+            edits[path] = value_at(before.data, path)
+    return {path: value for path, value in edits.items() if value_at(now.data, path) != value}
+
+
 def model_for(config: Config | None, credential: Credential) -> dict[str, Any]:
     """``model``, ``max_context_size`` and ``capabilities`` of a model for a credential."""
     if config is not None and config.provider_table.get("type", "") == "kimi":

@@ -1,18 +1,14 @@
-"""From a chosen key to the running client: its environment, its arguments, and exec.
+"""How one process gets its own key: by the shared config, a private one, or a variable (pure).
 
-How one process gets its own key is different for each client; what was taken and why is in
-docs/decisions/0001.
+The means are different for each client; what was taken and why is in docs/decisions/0001.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kmi.clients import CLI, CODE, WITHOUT_CONFIG_FILE, option_value, subcommand
-from kmi.errors import NotExecutableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,65 +114,7 @@ def defeating(
     return cleared, (note,)
 
 
-def build_env(
-    env: Mapping[str, str], launch_variables: Mapping[str, str | None], label: str, run_id: str
-) -> dict[str, str]:
-    """The environment of the program (pure): what it had, the key, and who it runs for."""
-    new = dict(env)
-    for name, value in launch_variables.items():
-        if value is None:
-            new.pop(name, None)
-        else:
-            new[name] = value
-    new["KMI_ACTIVE_KEY"] = label
-    new["KMI_RUN_ID"] = run_id
-    new["KMI_DEPTH"] = str(depth(env) + 1)
-    return new
-
-
 def depth(env: Mapping[str, str]) -> int:
     """How many `kmi run` are around this one."""
     text = env.get("KMI_DEPTH", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 0
-
-
-def become(path: str, argv: Sequence[str], env: Mapping[str, str]) -> int:
-    """Become the program; returns only on Windows, with its exit code.
-
-    Raises:
-        NotExecutableError: the system can't execute it.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if os.name == "nt":
-        return _child(path, argv, env)
-    restore_signals()
-    try:
-        os.execve(path, list(argv), env)
-    except OSError as error:
-        raise NotExecutableError(
-            f"can't execute {path}: {error.strerror}", "check the file and its first line"
-        ) from None
-
-
-def restore_signals() -> None:
-    """Undo what CPython sets at its start: ignored signals would be inherited through exec."""
-    # The builtin part of `signal`, which would pull in `enum`.
-    import _signal  # type: ignore[import-not-found]
-
-    for name in ("SIGPIPE", "SIGXFSZ"):
-        number = getattr(_signal, name, None)
-        if number is not None:
-            _signal.signal(number, _signal.SIG_DFL)
-
-
-def _child(path: str, argv: Sequence[str], env: Mapping[str, str]) -> int:
-    """Windows: exec would return to the shell at once (python/cpython#101191)."""
-    import signal
-    import subprocess
-
-    previous: Any = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        return subprocess.call([path, *argv[1:]], env=dict(env))
-    finally:
-        signal.signal(signal.SIGINT, previous)

@@ -120,6 +120,7 @@ class KeyState:
         label: the label at the last sight, for keys whose auth file is gone.
         windows: quota readings by window name ("5h", "7d", "month").
         usage_at: when ``windows`` were read.
+        usage_tried_at: when they were last asked for, with whatever result.
         usage_error: why the last reading failed, or "".
         traffic: minutes with their counts, ``(epoch minute, answers, errors)``, the last hour.
         group: a hash of the organisation that errors or `/usages` named; keys with an equal one
@@ -131,6 +132,7 @@ class KeyState:
     hold: Hold | None = None
     windows: Mapping[str, Window] = field(default_factory=dict)
     usage_at: float | None = None
+    usage_tried_at: float | None = None
     usage_error: str = ""
     last_used: float | None = None
     traffic: tuple[tuple[int, int, int], ...] = ()

@@ -70,6 +70,7 @@ class Screen:
         self.plain = plain
         self.quiet = quiet
         self.verbose = verbose
+        self.warned = False
         self._out = out or sys.stdout
         self._err = err or sys.stderr
         forced = bool(env.get("FORCE_COLOR"))
@@ -97,6 +98,7 @@ class Screen:
 
     def warn(self, text: str) -> None:
         """Something that should be put right; told also with ``-q``."""
+        self.warned = True
         self._say(f"warning: {text}")
 
     def ask(self, question: str) -> bool:

@@ -1,8 +1,264 @@
-"""placeholder"""
+"""The quick way of `kmi run` (and `kmi current`): nothing has to change, and that is cheap to know.
+
+After a run on the active key the whole way writes a *memo*: what it decided, until when that
+holds, and a signature of everything that it looked at. When all of that is the same, the decision is the same
+(`choose` is pure), so this module records the run and becomes the program. In any doubt it gives
+None, and the whole way runs. `kmi.memo` writes what is read here.
+
+It may import only what the interpreter has loaded or builtin: each further import is paid at every
+start of the client.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 
-def try_quick(words: list[str], env: object) -> int | None:
-    """Nothing yet."""
-    return None
+from kmi import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HEADER = f"kmi-memo 1 {__version__}"
+#: Larger memos than this are not ours (200 keys give about 30 KB).
+_LIMIT_BYTES = 8 * 1024 * 1024
+_CLIENT_NAMES = ("kimi", "kimi-cli", "kimi-code")
+_ASKING = ("-h", "--help", "-V", "--version")
+#: With one of these set, the whole way has something to say or to do.
+_SECRETS = ("KIMI_API_KEY", "KIMI_MODEL_API_KEY", "KIMI_MODEL_NAME", "KMI_PROXY_TOKEN")
+
+
+class _DoubtError(Exception):
+    """Something is not as the memo says."""
+
+
+class Memo:
+    """What a memo holds, checked against the world as far as that is cheap."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.label = ""
+        self.mode = ""
+        self.tail = ""
+        self.program = ""
+        self.config = b""
+        self.variables: dict[str, str | None] = {}
+        for line in lines:
+            kind, _, rest = line.partition(" ")
+            if kind == "f":
+                signature, _, path = rest.partition(" ")
+                if stat_signature(path) != signature:
+                    raise _DoubtError
+            elif kind == "c":
+                digest, _, path = rest.partition(" ")
+                data = _read(path)
+                if content_signature(data) != digest:
+                    raise _DoubtError
+                if not self.config:
+                    self.config = data
+            elif kind == "v":
+                name, _, value = rest.partition("=")
+                self.variables[name] = value
+            elif kind in ("label", "mode", "tail", "program"):
+                setattr(self, kind, rest)
+
+
+def try_quick(words: list[str], env: Mapping[str, str]) -> int | None:
+    """Do the whole command, if nothing has to change.
+
+    Returns:
+        an exit code, or None when the whole way has to run. On success of a run it does not return.
+    """
+    if os.name == "nt" or not words:
+        return None
+    if words == ["current"]:
+        return _current(env)
+    if words[0] == "kimi":
+        command = words
+    elif words[0] == "run" and len(words) > 1:
+        command = words[2:] if words[1] == "--" else words[1:]
+    else:
+        return None
+    if not command or command[0].startswith("-"):
+        return None
+    name = command[0].rpartition("/")[2]
+    kind = name if name in _CLIENT_NAMES else "other"
+    if kind != "other" and not plain_call(command[1:]):
+        return None
+    try:
+        return _run(command, name, kind, env)
+    except (OSError, ValueError, ImportError, _DoubtError):
+        return None
+
+
+def plain_call(arguments: list[str]) -> bool:
+    """Whether a client's arguments are options of its main job, with no config of their own."""
+    if not arguments:
+        return True
+    if not arguments[0].startswith("-") or arguments[0] in _ASKING:
+        return False
+    return not any(argument.startswith("--config") for argument in arguments)
+
+
+def state_dir(env: Mapping[str, str]) -> str:
+    """The state directory, where it is not moved by the env file."""
+    return env.get("KMI_STATE_DIR") or env["HOME"] + "/.kmi"
+
+
+def memo_path(directory: str, kind: str) -> str:
+    """Where the memo of a kind of program is."""
+    return f"{directory}/memo/{kind}"
+
+
+def env_signature(env: Mapping[str, str]) -> str:
+    """Every variable that a decision depends on.
+
+    Raises:
+        ValueError: one is set that the whole way has to look at, for instance a secret.
+    """
+    names = []
+    for name in env:
+        if name in _SECRETS:
+            raise ValueError(name)
+        if name.startswith(("KMI_", "KIMI_")) or name in ("HOME", "PATH"):
+            names.append(name)
+    names.sort()
+    return ascii([(name, env[name]) for name in names])
+
+
+def stat_signature(path: str) -> str:
+    """What changes when a file or a directory is changed; "-" when there is none.
+
+    The time of the last status change can't be set back by a program, unlike that of the content.
+    """
+    try:
+        s = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return "-"
+    return f"{s.st_mode}:{s.st_uid}:{s.st_size}:{s.st_mtime_ns}:{s.st_ctime_ns}:{s.st_ino}"
+
+
+def content_signature(data: bytes) -> str:
+    """A digest that no other content has."""
+    # What `hashlib` is made of, without its start-up.
+    from _blake2 import blake2b
+
+    return str(blake2b(data, digest_size=20).hexdigest())
+
+
+def find_executable(typed: str, env: Mapping[str, str]) -> str:
+    """The first executable file that a word means; "" when there is none."""
+    if "/" in typed:
+        paths = [typed]
+    else:
+        paths = [f"{folder or '.'}/{typed}" for folder in env.get("PATH", "").split(":")]
+    for path in paths:
+        try:
+            mode = os.stat(path).st_mode
+        except OSError:
+            continue
+        if mode & 0o170000 == 0o100000 and os.access(path, os.X_OK):
+            return path
+    return ""
+
+
+def _read(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if os.fstat(fd).st_mode & 0o170077 != 0o100000:
+            raise _DoubtError  # not a regular file, or one that others can read
+        chunks: list[bytes] = []
+        while True:
+            chunk = os.read(fd, 1 << 20)
+            if not chunk:
+                return b"".join(chunks)
+            chunks.append(chunk)
+    finally:
+        os.close(fd)
+
+
+def _load(kind: str, env: Mapping[str, str], directory: str) -> Memo:
+    lines = _read(memo_path(directory, kind)).decode("ascii").split("\n")
+    if lines[0] != HEADER or lines[2] != env_signature(env):
+        raise _DoubtError
+    start, _, end = lines[1].partition(" ")
+    if not float(start) <= time.time() < float(end):
+        raise _DoubtError
+    return Memo(lines[3:])
+
+
+def _current(env: Mapping[str, str]) -> int | None:
+    try:
+        memo = _load("other", env, state_dir(env))
+        if find_executable("kimi", env) != memo.program:
+            return None
+    except (OSError, ValueError, KeyError, ImportError, IndexError, _DoubtError):
+        return None
+    sys.stdout.write(memo.label + "\n")
+    return 0
+
+
+def _run(command: list[str], name: str, kind: str, env: Mapping[str, str]) -> int | None:
+    import fcntl
+
+    directory = state_dir(env)
+    lock = os.open(f"{directory}/lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        memo = _load(kind, env, directory)
+        path = find_executable(command[0], env)
+        watched = find_executable("kimi", env) if kind == "other" else path
+        if not path or watched != memo.program or not memo.tail:
+            return None
+        run_id = os.urandom(6).hex()
+        record = record_head(run_id, name) + memo.tail + "\n"
+        pins = f"{directory}/pins"
+        arguments = command[1:]
+        if memo.mode == "file" or os.path.isdir(pins):
+            from kmi import pins as private
+
+            private.sweep(pins)
+            if memo.mode == "file":
+                file = private.create_file(pins, run_id, memo.config)
+                arguments = ["--config-file", file, *arguments]
+        _append(f"{directory}/runs.jsonl", record.encode("ascii"))
+    finally:
+        os.close(lock)
+    from kmi.errors import KmiError
+    from kmi.execute import become, run_env
+
+    try:
+        new_env = run_env(env, memo.variables, memo.label, run_id, 1)
+        return become(path, [command[0], *arguments], new_env)
+    except KmiError as error:
+        from kmi.cli import report_run_failure
+
+        return report_run_failure(error)
+
+
+def record_head(run_id: str, program: str) -> str:
+    """The fields of a run's record that differ from run to run, as JSON text.
+
+    Raises:
+        ValueError: one needs escapes, which the whole way writes.
+    """
+    cwd = os.getcwd()
+    for text in (cwd, program):
+        if not (text.isascii() and text.isprintable()) or '"' in text or "\\" in text:
+            raise ValueError(text)
+    now = round(time.time(), 3)
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+    millis = round((now % 1) * 1000) % 1000
+    return (
+        f'{{"schema":1,"ts":"{stamp}.{millis:03d}Z","event":"run","run":"{run_id}",'
+        f'"pid":{os.getpid()},"cwd":"{cwd}","program":"{program}",'
+    )
+
+
+def _append(path: str, line: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(fd, line)
+    finally:
+        os.close(fd)

@@ -15,7 +15,9 @@ from kmi.clients import (
     hands_off,
 )
 from kmi.errors import EXIT_OK, ConfigError, KmiError, UsageError
+from kmi.execute import become, passed_env, run_env
 from kmi.picking import decide, pick_and_commit
+from kmi.quick import plain_call
 from kmi.selection import unusable
 from kmi.settings import CLIENTS, STRATEGIES
 from kmi.timezones import utc_text
@@ -84,7 +86,7 @@ def run(args: argparse.Namespace, app: App) -> int:
     if program.client is not None:
         check_not_tombstone(program)
         if hands_off(program.client, arguments):
-            return launcher.become(program.path, args.command, app.env)
+            return become(program.path, args.command, passed_env(app.env))
     client = program.client or default_client(app.env, app.wanted_client(args.client))
     app.banner()
     return Run(app, args, program, client, arguments).start()
@@ -198,6 +200,8 @@ class Run:
             )
         transaction.save()
         transaction.record_run(self._record(decision, key, launch, changed=changed))
+        if write:
+            self._remember(transaction, key, launch)
         if changed:
             after = {"after": key.label, "key": key.key_id, "run": self.run_id}
             app.audit(transaction, "changed", client=self.client, before=before, **after)
@@ -250,6 +254,36 @@ class Run:
         variables = {**launch.variables, "KIMI_CODE_HOME": home, "KMI_CLIENT_HOME": real}
         return dataclasses.replace(launch, variables=variables)
 
+    def _remember(self, transaction: Transaction, key: ApiKey, launch: Launch) -> None:
+        """Let the next run take the quick way, if it would do the same without a word."""
+        from kmi.memo import write_memo
+
+        app, typed = self.app, self.program.typed
+        plain = self.strategy == "sticky" == app.settings.strategy and not any(
+            (self.args.key, self.args.pin, self.args.client, self.args.adopt, self.outer)
+        )
+        quiet = not (app.screen.warned or launch.notes or app.keyring.problems)
+        if not plain or not quiet or key.command is not None or launch.private == "home":
+            return
+        if self.program.client is not None and (
+            os.sep in typed or not plain_call(self.arguments[2 * (launch.private == "file") :])
+        ):
+            return
+        raw = app.read_config(self.client).raw
+        again = self.decide(transaction.state, {})
+        if raw is None or again.code != "active" or again.key != key:
+            return
+        write_memo(
+            app,
+            typed if self.program.client is not None else "other",
+            client=self.client,
+            config_raw=raw,
+            state=transaction.state,
+            record=self._record(again, key, launch, changed=False),
+            private=launch.private,
+            variables=launch.variables,
+        )
+
     def _record(
         self, decision: Decision, key: ApiKey, launch: Launch, *, changed: bool
     ) -> dict[str, Any]:
@@ -261,10 +295,10 @@ class Run:
             "run": self.run_id,
             "pid": os.getpid(),
             "cwd": _working_directory(),
+            "program": os.path.basename(self.program.typed),
             "key": key.key_id,
             "label": key.label,
             "client": self.client,
-            "program": os.path.basename(self.program.typed),
             "mode": launch.mode,
             "strategy": self.strategy,
             "code": decision.code,
@@ -284,8 +318,9 @@ class Run:
         elif self.switched:
             app.screen.note(f"using {key.label!r}: {decision.reason}")
         app.screen.detail(f"{key.label!r} ({launch.mode}): {decision.reason}")
-        env = launcher.build_env(app.env, launch.variables, key.label, self.run_id)
-        return launcher.become(self.program.path, [self.program.typed, *self.arguments], env)
+        inner = launcher.depth(app.env) + 1
+        env = run_env(app.env, launch.variables, key.label, self.run_id, inner)
+        return become(self.program.path, [self.program.typed, *self.arguments], env)
 
     def _adopt(self) -> bool:
         """Whether kmi may add a provider of its own beside a login: asked for, or agreed to."""

@@ -182,7 +182,7 @@ class Request:
 
     Attributes:
         key: what followed ``Bearer``; "" without it. A secret only of the test's own making.
-        prompt: the last words of the user in a chat request, cut.
+        prompt: what the user said in a chat request since the last answer, cut.
         body: the beginning of the body.
         at: seconds since the epoch.
         status: of the answer; 0 until it is known.
@@ -426,7 +426,7 @@ class _Handler(BaseHTTPRequestHandler):
                 headers={name.lower(): value for name, value in self.headers.items()},
                 body=raw[:BODY_KEPT].decode("utf-8", "replace"),
                 model=str(body.get("model", "")),
-                prompt=_last_prompt(body)[:BODY_KEPT],
+                prompt=_last_prompt(body),
                 session=str(body.get("prompt_cache_key", "")),
                 at=time.time(),
             )
@@ -539,11 +539,17 @@ def _parsed(raw: bytes) -> dict[str, Any]:
 
 
 def _last_prompt(body: Mapping[str, Any]) -> str:
+    """What the user said since the last answer; clients add reminders of their own to it."""
     messages = body.get("messages")
+    said: list[str] = []
     for message in reversed(messages if isinstance(messages, list) else []):
-        if isinstance(message, dict) and message.get("role") == "user":
-            return _text_of(message.get("content"))
-    return ""
+        if not isinstance(message, dict):
+            continue
+        if message.get("role") == "assistant" and not message.get("tool_calls"):
+            break
+        if message.get("role") == "user":
+            said.insert(0, _text_of(message.get("content"))[:BODY_KEPT])
+    return "\n".join(said)
 
 
 def _text_of(content: object) -> str:

@@ -38,7 +38,7 @@ class Missing(RuntimeError):  # noqa: N818 - it names a state, not only a failur
 
 def cache() -> Path:
     """Where everything lies."""
-    return Path(os.environ.get("KMI_E2E_CACHE") or "~/.cache/kmi-e2e").expanduser()
+    return Path(os.environ.get("KMI_E2E_CACHE") or "~/.cache/kmi-e2e").expanduser().absolute()
 
 
 def kimi_cli() -> Path:

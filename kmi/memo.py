@@ -1,0 +1,142 @@
+"""Writing the memo that lets the next `kmi run` take the quick way (see `kmi.quick`)."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from kmi.files import ensure_private_dir, write_atomic
+from kmi.paths import client_config
+from kmi.quick import (
+    HEADER,
+    content_signature,
+    env_signature,
+    find_executable,
+    memo_path,
+    stat_signature,
+    state_dir,
+)
+from kmi.settings import CLIENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from kmi.app import App
+    from kmi.state import State
+
+#: A memo is never trusted for longer, whatever it depends on.
+MEMO_MAX_S = 3600.0
+#: A file that was changed less than this before it was looked at may change again without its times
+#: telling: kernels stamp files by their tick, of 10 ms at the most.
+TICK_NS = 20_000_000
+#: The same for file systems that keep whole seconds only (FAT: two).
+COARSE_NS = 2_100_000_000
+
+#: The fields of a record that differ from run to run; the rest is the memo's tail.
+HEAD_FIELDS = ("schema", "ts", "event", "run", "pid", "cwd", "program")
+
+
+def write_memo(
+    app: App,
+    kind: str,
+    *,
+    client: str,
+    config_raw: bytes,
+    state: State,
+    record: Mapping[str, Any],
+    private: str,
+    variables: Mapping[str, str | None],
+) -> None:
+    """Write the memo of a kind of program, or remove it when one can't be trusted.
+
+    Args:
+        app: the world, under the lock.
+        kind: "other", or the name of a client program.
+        client: whose config was looked at.
+        config_raw: the config's bytes as they are now.
+        state: as it was saved.
+        record: of the next run, if nothing changes.
+        private: "file" for a private config copy, else "".
+        variables: what is set for the program.
+    """
+    directory = app.store.directory
+    path = memo_path(directory, kind)
+    text = None
+    if os.path.realpath(state_dir(app.env)) == os.path.realpath(directory):
+        text = _memo(app, kind, client, config_raw, state, record, private, variables)
+    if text is None:
+        if os.path.lexists(path):
+            os.unlink(path)
+        return
+    ensure_private_dir(os.path.dirname(path))
+    write_atomic(path, text.encode("ascii"))
+
+
+def _memo(
+    app: App,
+    kind: str,
+    client: str,
+    config_raw: bytes,
+    state: State,
+    record: Mapping[str, Any],
+    private: str,
+    variables: Mapping[str, str | None],
+) -> str | None:
+    now = app.now()
+    try:
+        signature = env_signature(app.env)
+    except ValueError:
+        return None
+    watched = find_executable("kimi" if kind == "other" else kind, app.env)
+    other = next(name for name in CLIENTS if name != client)
+    linked = [app.settings.env_path, app.settings.auths_dir, *([watched] if watched else [])]
+    paths = [*linked, *map(os.path.realpath, linked), *_auth_paths(app)]
+    paths.append(client_config(other, app.env))
+    lines = [HEADER, f"{now!r} {min(_deadlines(app, state, now))!r}", signature]
+    config_path = client_config(client, app.env)
+    lines.append(f"c {content_signature(config_raw)} {config_path}")
+    with open(app.store.state_file, "rb") as file:
+        lines.append(f"c {content_signature(file.read())} {app.store.state_file}")
+    for path in dict.fromkeys(paths):
+        if not _settled(path, now):
+            return None
+        lines.append(f"f {stat_signature(path)} {path}")
+    tail = {name: value for name, value in record.items() if name not in HEAD_FIELDS}
+    lines.append(f"tail {json.dumps(tail, separators=(',', ':'), ensure_ascii=True)[1:]}")
+    lines += [f"label {record['label']}", f"mode {private}", f"program {watched}"]
+    lines += [f"v {name}={value}" for name, value in variables.items() if value is not None]
+    if any("\n" in line or not line.isascii() for line in lines):
+        return None
+    return "\n".join(lines) + "\n"
+
+
+def _auth_paths(app: App) -> Iterable[str]:
+    """Every folder in the auths directory, and every auth file."""
+    ring = app.keyring
+    for entry in os.scandir(ring.directory):
+        if entry.is_dir(follow_symlinks=False):
+            yield entry.path
+    yield from ring.files
+
+
+def _settled(path: str, now: float) -> bool:
+    """Whether a later change of a file will show in its status."""
+    try:
+        changed_ns = os.stat(path, follow_symlinks=False).st_ctime_ns
+    except FileNotFoundError:
+        return True
+    margin = COARSE_NS if changed_ns % 1_000_000_000 == 0 else TICK_NS
+    return changed_ns + margin < now * 1e9
+
+
+def _deadlines(app: App, state: State, now: float) -> Iterable[float]:
+    """Every moment at which the decision could become another one."""
+    yield now + MEMO_MAX_S
+    for key in state.keys.values():
+        moments = [window.resets_at for window in key.windows.values()]
+        if key.hold is not None:
+            moments += [key.hold.until, key.hold.probe_at]
+        if key.usage_at is not None:
+            moments.append(key.usage_at + app.settings.usage_cache_s)
+        yield from (at for at in moments if at is not None and at > now)
