@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kmi.settings import Settings
     from kmi.state import State
     from kmi.store import Store, Transaction
+    from kmi.verdict_table import Rule
 
 
 class App:
@@ -196,6 +197,23 @@ class App:
         }
         values.update(changes)
         return Policy(**values)
+
+    def patterns(self) -> tuple[Rule, ...]:
+        """The person's own rows of the classification table, from ``patterns.toml``.
+
+        Raises:
+            ConfigError: naming the entry that is wrong.
+        """
+        from kmi.files import read_regular
+        from kmi.verdicts import parse_rules
+
+        path = self.store.path("patterns.toml")
+        try:
+            return parse_rules(read_regular(path)[0].decode("utf-8"))
+        except FileNotFoundError:
+            return ()
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}", "correct or remove it") from None
 
     def known(self, state: State) -> tuple[ApiKey, ...]:
         """The keys, those of programs under the id of the key that they last gave."""

@@ -42,7 +42,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "run": Command("run", "run a program on a key that works", changes=True),
-    "kimi": Command("run", "the same as `kmi run -- kimi`", changes=True),
+    "kimi": Command("kimi", "the same as `kmi run -- kimi`", changes=True),
     "use": Command("use", "swap a key in now", changes=True),
     "rotate": Command("rotate", "swap the best key in now", changes=True),
     "current": Command("current", "the active key"),
@@ -166,25 +166,14 @@ def _split(words: Sequence[str]) -> tuple[str | None, GlobalOptions, list[str]]:
         if before:
             return None, options, before
         if word == "run":
-            head, tail = split_run(rest)
+            from kmi.commands.run import split_command
+
+            head, tail = split_command(rest)
             return word, options, options.take(head) + tail
         if word == "kimi":
             return word, options, rest
         return word, options, options.take(rest)
     return None, options, options.take(before)
-
-
-def split_run(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The options of `kmi run`, and from ``--`` or the first other word on: the command."""
-    from kmi.commands.run import OPTIONS_WITH_VALUE
-
-    index = 0
-    while index < len(words):
-        word = words[index]
-        if word == "--" or not word.startswith("-") or word == "-":
-            break
-        index += 2 if word in OPTIONS_WITH_VALUE else 1
-    return list(words[:index]), list(words[index:])
 
 
 def _screen(options: GlobalOptions) -> Screen:
@@ -218,7 +207,7 @@ def _dispatch(name: str, rest: list[str], screen: Screen, options: GlobalOptions
         parser = build_parser(name)
         if running:
             args = parser.parse_args([])
-            command.parse(args, parser, name, rest)  # type: ignore[attr-defined]
+            command.parse(args, parser, rest)  # type: ignore[attr-defined]
         else:
             args = parser.parse_args(rest)
         return int(command.run(args, app))  # type: ignore[attr-defined]

@@ -72,8 +72,8 @@ def status_of(key: ApiKey, state: KeyState, now: float) -> Status:
     if state.hold is not None and state.hold.active(now):
         return _held(state.hold, now)
     share = left(state, now)
-    if share is not None and share < HEALTHY_LEFT:
-        return Status("warn", f"{math.floor(share * 100)} % of its quota is left", "low")
+    if share is not None and round(share, 6) < HEALTHY_LEFT:
+        return Status("warn", f"{math.floor(round(share * 100, 4))} % of its quota is left", "low")
     errors = error_rate(state, now)
     if errors >= HEALTHY_ERRORS:
         return Status("warn", f"{errors:.0%} of its answers in the last hour failed", "errors")

@@ -30,7 +30,7 @@ def config_diff(before: bytes, after: bytes, name: str) -> list[str]:
     """A unified diff of two configs, secrets masked; empty when they are equal."""
     old = mask_lines(before)
     new = mask_lines(after)
-    lines = difflib.unified_diff(old, new, f"{name} (now)", f"{name} (then)", n=1, lineterm="")
+    lines = difflib.unified_diff(old, new, f"{name} (before)", f"{name} (after)", n=1, lineterm="")
     found = list(lines)
     if not found and before != after:
         return [f"{name}: only the last characters of a secret stay the same"]

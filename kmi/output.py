@@ -86,6 +86,11 @@ class Screen:
         """The one JSON document."""
         print(safe_json({"schema": SCHEMA, **value}), file=self._out)
 
+    def flush(self) -> None:
+        """Let everything that was said reach the terminal, before another process speaks."""
+        self._out.flush()
+        self._err.flush()
+
     def note(self, text: str) -> None:
         """Something worth knowing."""
         if not self.quiet:
@@ -123,6 +128,13 @@ class Screen:
         if self.plain:
             text = text.replace("…", "...").replace("→", "->").replace("·", "-")
         return text.encode(encoding, "backslashreplace").decode(encoding)
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """A counter on the terminal that wipes itself out at the end; silent elsewhere."""
+        if self.quiet or total < 2 or not self._err.isatty():
+            return
+        text = "\r\x1b[K" if done == total else f"\rkmi: {what}, {done} of {total}"
+        print(text, end="", file=self._err, flush=True)
 
     def style(self, text: str, code: str) -> str:
         """Text with an SGR code around it, where colour is on. Apply after `safe`."""

@@ -1,9 +1,9 @@
 """The quick way of `kmi run` (and `kmi current`): nothing has to change, and that is cheap to know.
 
 After a run on the active key the whole way writes a *memo*: what it decided, until when that
-holds, and a signature of everything that it looked at. When all of that is the same, the decision is the same
-(`choose` is pure), so this module records the run and becomes the program. In any doubt it gives
-None, and the whole way runs. `kmi.memo` writes what is read here.
+holds, and a signature of everything that it looked at. When all of that is the same, the decision
+is the same (`choose` is pure), so this module records the run and becomes the program. In any
+doubt it gives None, and the whole way runs. `kmi.memo` writes what is read here.
 
 It may import only what the interpreter has loaded or builtin: each further import is paid at every
 start of the client.

@@ -121,7 +121,12 @@ def _encode_key(key: KeyState) -> dict[str, Any]:
             name: {"used": window.used, "resets_at": _time(window.resets_at)}
             for name, window in key.windows.items()
         }
-    for name, at in (("usage_at", key.usage_at), ("last_used", key.last_used)):
+    times = {
+        "usage_at": key.usage_at,
+        "usage_tried_at": key.usage_tried_at,
+        "last_used": key.last_used,
+    }
+    for name, at in times.items():
         if at is not None:
             table[name] = utc_text(at)
     if key.usage_error:
@@ -210,6 +215,7 @@ def _decode_key(table: dict[str, Any]) -> KeyState:
             for name, w in _dict(table.get("windows", {})).items()
         },
         usage_at=_optional_time(table.get("usage_at")),
+        usage_tried_at=_optional_time(table.get("usage_tried_at")),
         usage_error=_text(table.get("usage_error", "")),
         last_used=_optional_time(table.get("last_used")),
         traffic=tuple(_minute(m) for m in _list(table.get("traffic", []))),

@@ -150,7 +150,7 @@ def _reading(value: object, now: float) -> Window | None:
         if used is not None:
             shares.append(used / limit)
         if remaining is not None:
-            shares.append(1.0 - remaining / limit)
+            shares.append((limit - remaining) / limit)
     if not shares:
         return None
     return Window(min(1.0, max(0.0, *shares)), moment(table.get("resettime")))

@@ -23,8 +23,8 @@ LOOKING = {"list"}
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the actions."""
-    parser.set_defaults(action="list")
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    parser.set_defaults(action="list")
     actions.add_parser("list", help="every key, its status and its file (the default)")
     add = actions.add_parser("add", help="store a key: asked for without echo, or from stdin")
     add.add_argument("label", metavar="LABEL")

@@ -24,6 +24,7 @@ from kmi.timezones import utc_text
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from kmi.app import App
     from kmi.clients import Program
@@ -57,20 +58,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show what would happen, and stop")
 
 
-def parse(
-    args: argparse.Namespace, parser: argparse.ArgumentParser, name: str, words: list[str]
-) -> None:
+def parse(args: argparse.Namespace, parser: argparse.ArgumentParser, words: list[str]) -> None:
     """Fill the namespace: our own options end at ``--`` or at the first other word."""
-    if name == "kimi":
-        args.command = ["kimi", *words]
-        return
-    from kmi.cli import split_run
-
-    head, tail = split_run(words)
+    head, tail = split_command(words)
     parser.parse_args(head, args)
     args.command = tail[1:] if tail[:1] == ["--"] else tail
     if not args.command:
         raise UsageError("no command to run", "for instance: kmi run -- kimi")
+
+
+def split_command(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Our own options, and from ``--`` or the first other word on: the command."""
+    index = 0
+    while index < len(words):
+        word = words[index]
+        if word == "--" or not word.startswith("-") or word == "-":
+            break
+        index += 2 if word in OPTIONS_WITH_VALUE else 1
+    return list(words[:index]), list(words[index:])
 
 
 def run(args: argparse.Namespace, app: App) -> int:
@@ -179,7 +184,7 @@ class Run:
         if write:
             swapped = swap(app, transaction, self.client, key, adopt=adopt)
             changed, before = swapped.changed, swapped.before
-            self.switched = before is not None and before != key.label
+            self.switched = changed
         config = snapshot.config
         launch = launcher.plan(
             self.program.client,

@@ -48,7 +48,7 @@ def config_path(given: str | None, env: Mapping[str, str]) -> Path:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The config; {} when there is none.
+    """The config; {} when there is none. A byte order mark is accepted, as Kimi Code does.
 
     Raises:
         StandInError: the file is not TOML.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from . import clients
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from kmi.demo.fake_api import FakeKimi
 
@@ -69,11 +69,12 @@ class Box:
 
     # What is on the machine.
 
-    def keys(self, *labels: str) -> None:
+    def keys(self, *labels: str, base_url: str | None = None) -> None:
         """Give kmi keys of these names."""
+        url = base_url or self.fake.base_url
         for label in labels:
             path = self.auths / f"{label}.env"
-            text = f"KMI_API_KEY={SECRETS[label]}\nKMI_UPSTREAM_BASE_URL={self.fake.base_url}\n"
+            text = f"KMI_API_KEY={SECRETS[label]}\nKMI_UPSTREAM_BASE_URL={url}\n"
             _write(path, text)
 
     def write_config(self, text: str) -> bytes:
@@ -200,19 +201,6 @@ class Done:
 def finish(process: subprocess.Popen[str]) -> Done:
     """Wait for what `Box.start` started."""
     return _wait(process)
-
-
-def until(what: Callable[[], object], seconds: float = 30.0) -> None:
-    """Wait until something holds.
-
-    Raises:
-        TimeoutError: it does not in this time.
-    """
-    deadline = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > deadline:
-            raise TimeoutError("it did not happen")
-        time.sleep(0.01)
 
 
 def _wait(process: subprocess.Popen[str]) -> Done:

@@ -203,7 +203,7 @@ def test_a_linked_config_stays_a_link(box: Box, tmp_path: Path) -> None:
 
 
 def test_crlf_and_a_broad_comment_survive(box: Box) -> None:
-    text = box.with_key("alpha").decode().replace("\n", "\r\n") + "# – ü – \r\n"
+    text = box.with_key("alpha").decode().replace("\n", "\r\n") + "# ü ¥ \r\n"
     with box.config.open("w", newline="", encoding="utf-8") as file:
         file.write(text)
     before = box.config.read_bytes()
@@ -211,5 +211,33 @@ def test_crlf_and_a_broad_comment_survive(box: Box) -> None:
     done = box.kmi("run", "-k", "beta", "--", "kimi", *box.ask("hello"))
     assert done.code == 0, done
     assert box.asked_with() == ["beta"], done
+    wanted = before.replace(SECRETS["alpha"].encode(), SECRETS["beta"].encode())
+    assert box.config.read_bytes() == wanted
+
+
+def test_a_key_of_another_platform_brings_its_base_url(box: Box, fake: FakeKimi) -> None:
+    before = box.with_key("alpha")
+    box.keys("alpha")
+    box.keys("beta", base_url=fake.platform_url)
+    done = box.kmi("run", "-k", "beta", "--", "kimi", *box.ask("hello"))
+    assert done.code == 0, done
+    assert [(seen.path, seen.key) for seen in fake.chats()] == [
+        ("/v1/chat/completions", SECRETS["beta"])
+    ], done
+    wanted = before.replace(SECRETS["alpha"].encode(), SECRETS["beta"].encode())
+    wanted = wanted.replace(fake.base_url.encode(), fake.platform_url.encode())
+    assert box.config.read_bytes() == wanted
+
+
+def test_the_clients_own_provider_name(box: Box, fake: FakeKimi) -> None:
+    """With it kimi-cli refreshes its models, and would rewrite the whole config."""
+    fake.models = ("kimi-for-coding", "kimi-brand-new")
+    text = box.with_key("alpha").decode().replace("my kimi", "managed:kimi-code")
+    before = box.write_config(text)
+    box.keys("alpha", "beta")
+    fake.set(SECRETS["beta"], Behaviour(latency_s=4.0))
+    done = box.kmi("run", "-k", "beta", "--", "kimi", *box.ask("hello"))
+    assert done.code == 0, done
+    assert set(box.asked_with()) == {"beta"}, done
     wanted = before.replace(SECRETS["alpha"].encode(), SECRETS["beta"].encode())
     assert box.config.read_bytes() == wanted

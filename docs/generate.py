@@ -1,0 +1,128 @@
+"""Write the pages of `docs/reference/` that come from the code: `python -m docs.generate`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from kmi.cli import COMMANDS, build_parser
+from kmi.commands.config import shown_value
+from kmi.errors import EXIT_CODES
+from kmi.settings import RUNTIME_NAMES, TABLE
+
+HERE = Path(__file__).parent
+NOTE = "<!-- Written by `make docs` from the code; do not edit. -->\n\n"
+
+
+def settings() -> str:
+    """The table of settings."""
+    computed = {
+        "KMI_AUTHS_DIR": "`_auths` of the checkout that kmi runs from, else `~/.kmi/_auths`",
+        "KMI_STATE_DIR": "`~/.kmi`",
+        "KMI_ENV_PATH": "`.env` of that checkout, else `~/.kmi/.env`",
+        "KMI_PROXY_TOKEN": "generated",
+        "KMI_AUDIT_ACTOR": "login name",
+    }
+    lines = [
+        "# Settings\n\n",
+        NOTE,
+        "Read from the environment, else from the env file (`KMI_ENV_PATH`). "
+        "`kmi config show` tells the value and the origin of each.\n\n",
+        "| setting | default | meaning |\n| --- | --- | --- |\n",
+    ]
+    for row in TABLE:
+        shown = shown_value(row.default)
+        default = computed.get(row.name) or (f"`{shown}`" if shown else "empty")
+        lines.append(f"| `{row.name}` | {default} | {row.doc} |\n")
+    lines.append(
+        "\n## Set by kmi for the programs it starts\n\n| name | meaning |\n| --- | --- |\n"
+    )
+    lines += [f"| `{name}` | {about} |\n" for name, about in RUNTIME_NAMES.items()]
+    lines.append(
+        "\n`NO_COLOR`, `FORCE_COLOR` and `TERM=dumb` are respected as usual. Flags are: `1`, `0`, "
+        "`true`, `false`, `yes`, `no`, `on`, `off`.\n"
+    )
+    return "".join(lines)
+
+
+def exit_codes() -> str:
+    """The table of exit codes."""
+    rows = [f"| {code} | {about} |\n" for code, about in EXIT_CODES.items()]
+    return "".join(
+        [
+            "# Exit codes\n\n",
+            NOTE,
+            "`kmi run` ends with 125, 126 or 127 when it could not start the program, and else "
+            "with the program's own code, for it becomes the program.\n\n",
+            "| code | meaning |\n| --- | --- |\n",
+            *rows,
+        ]
+    )
+
+
+def commands() -> str:
+    """The help of every command."""
+    os.environ["COLUMNS"] = "90"
+    lines = ["# Commands\n\n", NOTE]
+    for name, command in COMMANDS.items():
+        parser = build_parser(name)
+        lines.append(f"## `kmi {name}`\n\n{command.help[0].upper()}{command.help[1:]}.\n\n")
+        lines.append(f"```text\n{_usage(parser)}\n```\n\n")
+        lines += _options(parser)
+    return "".join(lines).rstrip() + "\n"
+
+
+def _usage(parser: argparse.ArgumentParser) -> str:
+    """One line, the same on every Python: argparse wraps and styles it differently."""
+    if parser.usage:
+        return parser.usage
+    words = [parser.prog]
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public way to list them
+        if action.option_strings:
+            if action.dest != "help":
+                value = f" {_value(action)}" if action.nargs != 0 else ""
+                words.append(f"[{action.option_strings[0]}{value}]")
+        elif action.nargs == "*":
+            words.append(f"[{_value(action)}...]")
+        else:
+            words.append(_value(action))
+    return " ".join(words)
+
+
+def _options(parser: argparse.ArgumentParser) -> list[str]:
+    lines = []
+    for action in parser._actions:  # noqa: SLF001
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for choice in action._choices_actions:  # noqa: SLF001
+                usage = _usage(action.choices[choice.dest])
+                lines.append(f"- `{usage}`: {choice.help}\n")
+                lines += ["  " + line for line in _options(action.choices[choice.dest])]
+        elif action.option_strings and action.dest != "help":
+            value = f" {_value(action)}" if action.nargs != 0 else ""
+            names = ", ".join(f"`{name}{value}`" for name in action.option_strings)
+            lines.append(f"- {names}: {action.help}\n")
+    return lines + (["\n"] if lines and "kmi keys " not in parser.prog else [])
+
+
+def _value(action: argparse.Action) -> str:
+    if action.choices and not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+        return "{" + ",".join(map(str, action.choices)) + "}"
+    return str(action.metavar or action.dest.upper())
+
+
+PAGES = {
+    "reference/settings.md": settings,
+    "reference/exit-codes.md": exit_codes,
+    "reference/commands.md": commands,
+}
+
+
+def main() -> None:
+    """Write every page."""
+    for name, page in PAGES.items():
+        (HERE / name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
