@@ -231,7 +231,8 @@ class App:
         provisional = next(
             (k.key_id for k in self.keyring.keys if k.label == before.label), before.key_id
         )
-        state.aliases[provisional] = after.key_id
+        for old in {provisional, before.key_id} - {after.key_id}:
+            state.aliases[old] = after.key_id
         known = state.keys.pop(before.key_id, None)
         if known is not None:
             state.keys.setdefault(after.key_id, known)
@@ -247,7 +248,12 @@ class App:
         for name in ("LOGNAME", "USER", "USERNAME"):
             if self.env.get(name):
                 return self.env[name]
-        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+        from getpass import getuser
+
+        try:
+            return getuser()
+        except (OSError, KeyError, ImportError):
+            return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
     def audit(self, transaction: Transaction, outcome: str, **fields: Any) -> None:
         """Append the one audit record of this command.

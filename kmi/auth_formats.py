@@ -36,8 +36,8 @@ _FALSE = {"0", "false", "no", "off"}
 # Provider types whose credentials are not for a Kimi service (kimi-clients.md 3).
 _OTHER_TYPES = {"anthropic", "google_genai", "google-genai", "gemini", "vertexai"}
 _PLACEHOLDER = re.compile(
-    r"sk-(kimi-)?(your|xxx|\.\.\.|…|<|example|placeholder|test-key-here|key$|api)|your[-_ ]|<.*>$"
-    r"|changeme|replace[-_ ]?me|\$\{|\*{3}|x{6,}$",
+    r"(sk-)?(kimi-)?(your([-_].*)?|x{3,}|\.{3}.*|<.*|example([-_].*)?|placeholder([-_].*)?"
+    r"|(api[-_]?)?key([-_]here)?|change[-_]?me|replace[-_]?me|\$\{.*)$",
     re.IGNORECASE,
 )
 
@@ -76,8 +76,8 @@ def check_secret(secret: str) -> None:
     """
     if not secret:
         raise ValueError("the key is empty")
-    if not (secret.isascii() and secret.isprintable()) or " " in secret:
-        raise ValueError("the key has a blank, a control character or a non-ASCII character")
+    if not (secret.isascii() and secret.isprintable()) or set(secret) & set(" \"'\\`"):
+        raise ValueError("the key has a blank, a quote, a control or a non-ASCII character")
     if _PLACEHOLDER.match(secret) or "***" in secret or "..." in secret:
         raise ValueError("the key is a placeholder")
     if len(secret) < 8 or len(secret) > 4096:
@@ -217,7 +217,7 @@ def _provider_sections(providers: dict[str, Any], report: Any) -> list[_Section]
         elif not provider.get("api_key"):
             what = "an OAuth login" if provider.get("oauth") else "no api_key"
             report(_BadError(f"provider {name!r} has {what}: no key in it"), fatal=False)
-        elif provider.get("type") in _OTHER_TYPES:
+        elif str(provider.get("type")) in _OTHER_TYPES:
             bad = _BadError(f"provider {name!r} is of type {provider['type']!r}: not a Kimi key")
             report(bad, fatal=False)
         else:

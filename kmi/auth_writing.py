@@ -14,11 +14,11 @@ _BARE = re.compile(r"[A-Za-z0-9._@/:-]+")
 
 
 def env_text(fields: Mapping[str, str]) -> str:
-    """The text of a new `.env` auth file.
+    r"""The text of a new `.env` auth file.
 
     >>> print(env_text({"KMI_KEY_LABEL": "work", "KMI_API_KEY_COMMAND": "pass show 'k'"}), end="")
     KMI_KEY_LABEL=work
-    KMI_API_KEY_COMMAND='pass show \\'k\\''
+    KMI_API_KEY_COMMAND='pass show \'k\''
     """
     return "".join(f"{name}={_quoted(value)}\n" for name, value in fields.items())
 

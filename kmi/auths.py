@@ -95,6 +95,9 @@ def _folders(directory: str, problems: list[Problem]) -> Iterator[tuple[str, lis
         raise RefusedError(f"can't read {directory}: {error.strerror}", "check its mode") from None
     yield directory, [entry.path for entry in entries if _is_auth_file(entry)]
     for entry in entries:
+        if entry.is_symlink() and os.path.isdir(entry.path):
+            what = "is a link to a directory, which is not followed"
+            problems.append(Problem(entry.path, what, "put the directory itself there"))
         if not entry.is_dir(follow_symlinks=False):
             continue
         try:

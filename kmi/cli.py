@@ -82,6 +82,8 @@ options, before or after the command:
 """
 
 
+#: What a flag of the environment may say for yes; the screen is there before the settings are.
+TRUE_WORDS = {"1", "true", "yes", "on"}
 GLOBAL_FLAGS = {
     "--json": "json",
     "--plain": "plain",
@@ -144,9 +146,10 @@ def _main(words: list[str]) -> int:
             screen.data(version_line())
             return EXIT_OK
         if rest and rest[0] not in {"-h", "--help", "help"}:
-            screen.error(f"unknown option {rest[0]}", "see `kmi --help`")
-            return UsageError.exit_code
-        screen.data(usage().rstrip("\n"))
+            return _report(
+                UsageError(f"unknown option {rest[0][:40]}", "see `kmi --help`"), screen, False
+            )
+        screen.page(usage())
         return EXIT_OK
     return _dispatch(name, rest, screen, options)
 
@@ -183,8 +186,8 @@ def _screen(options: GlobalOptions) -> Screen:
     return Screen(
         env,
         json=options.json,
-        plain=options.plain or env.get("KMI_PLAIN", "0").lower() in {"1", "true", "yes", "on"},
-        no_color=options.no_color or env.get("KMI_NO_COLOR", "0").lower() in {"1", "true"},
+        plain=options.plain or env.get("KMI_PLAIN", "").lower() in TRUE_WORDS,
+        no_color=options.no_color or env.get("KMI_NO_COLOR", "").lower() in TRUE_WORDS,
         quiet=options.quiet,
         verbose=options.verbose,
     )
@@ -232,8 +235,11 @@ def report_run_failure(error: KmiError) -> int:
 
 
 def _report(error: KmiError, screen: Screen, running: bool) -> int:
+    from kmi.masking import mask_keys
+
     if screen.json and not running:
-        screen.document({"error": {"code": error.code, "message": error.message, "fix": error.fix}})
+        message = mask_keys(error.message)
+        screen.document({"error": {"code": error.code, "message": message, "fix": error.fix}})
     screen.error(error.message, error.fix)
     return error.run_exit_code() if running else error.exit_code
 

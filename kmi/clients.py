@@ -1,4 +1,4 @@
-"""Which client a program is, and what its command lines mean.
+"""Which client a program is.
 
 Decided by path and package metadata, never by running it: asking Kimi Code for its version takes
 seconds, and kimi-cli 1.52 must not be started at all (kimi-clients.md 1).
@@ -13,32 +13,18 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from kmi.client_args import CLI, CODE
 from kmi.errors import KmiError, NotExecutableError, NotFoundError
 from kmi.paths import client_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-CLI, CODE = "kimi-cli", "kimi-code"
 #: Commands that are a Kimi client by their name.
 CLIENT_NAMES = {"kimi", "kimi-cli", "kimi-code"}
 #: From this version on kimi-cli only prints a notice, and when started bare pipes a download into
 #: a shell (MoonshotAI/kimi-cli#2660).
 TOMBSTONE = (1, 52)
-
-#: Subcommands that need no key, or manage credentials themselves (kimi-clients.md 12).
-HANDS_OFF = {
-    CLI: frozenset({"login", "logout", "info", "export", "mcp", "plugin", "vis", "migrate"}),
-    CODE: frozenset(
-        {
-            "login", "logout", "migrate", "provider", "doctor", "upgrade", "update", "export",
-            "fork", "session", "vis", "install-desktop", "plugin", "mcp",
-        }
-    ),
-}  # fmt: skip
-#: Subcommands of kimi-cli that start an agent but know no ``--config-file``.
-WITHOUT_CONFIG_FILE = frozenset({"acp", "web", "term"})
-_ASKING = {"--version", "-V", "--help", "-h"}
 
 
 @dataclass(frozen=True)
@@ -169,12 +155,13 @@ def identify(path: str) -> Identity:
     if shim is not None:
         return identify(shim)
     first = _first_line(real)
-    if "node" in first:
-        return Identity(CODE)
     version = _kimi_cli_version(real, first)
     if version is not None:
         return Identity(CLI, version, sure=True)
-    return Identity(CLI if "python" in first else None)
+    interpreter = _interpreter_name(first)
+    if interpreter.startswith(("node", "bun", "deno")):
+        return Identity(CODE)
+    return Identity(CLI if interpreter.startswith("python") else None)
 
 
 def _first_line(path: str) -> str:
@@ -190,6 +177,14 @@ def _first_line(path: str) -> str:
         # pip's form for interpreters with a long path.
         return head.split(b"\n")[1].decode("utf-8", "replace")
     return line
+
+
+def _interpreter_name(first: str) -> str:
+    """The base name of the interpreter in a first line; of what `env` starts, if it is that."""
+    found = re.findall(r"[^\s\"']+", first.replace("#!", "", 1))
+    names = [os.path.basename(word) for word in found if not word.startswith("-")]
+    names = [name for name in names if name not in {"env", "exec"} and "=" not in name]
+    return names[0] if names else ""
 
 
 def _behind_shim(path: str) -> str | None:
@@ -255,31 +250,3 @@ def default_client(env: Mapping[str, str], wanted: str | None) -> str:
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return identify(path).client or configured_client(env)
     return configured_client(env)
-
-
-def hands_off(client: str, arguments: Sequence[str]) -> bool:
-    """Whether a call of a client needs no key, so kmi must not touch any."""
-    if not arguments:
-        return False
-    first = arguments[0]
-    if first in _ASKING or first in HANDS_OFF[client]:
-        return True
-    return not first.startswith("-") and any(arg in {"--help", "-h"} for arg in arguments[1:])
-
-
-def subcommand(arguments: Sequence[str]) -> str | None:
-    """The subcommand of a call, when it stands first."""
-    return arguments[0] if arguments and not arguments[0].startswith("-") else None
-
-
-def option_value(arguments: Sequence[str], *names: str) -> str | None:
-    """The value of an option, in its forms ``--name V``, ``--name=V``, ``-nV``; None if absent."""
-    for index, argument in enumerate(arguments):
-        if argument == "--":
-            return None
-        for name in names:
-            if argument == name:
-                return arguments[index + 1] if index + 1 < len(arguments) else ""
-            if name.startswith("--") and argument.startswith(name + "="):
-                return argument[len(name) + 1 :]
-    return None

@@ -12,11 +12,16 @@ import os
 import stat
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from kmi.backup_secrets import hidden
 from kmi.errors import ConfigError, KmiError, RefusedError
 from kmi.files import ensure_private_dir, read_regular, sweep_temporaries, write_atomic
 from kmi.kimi_config import MAX_CONFIG_BYTES, Config, parse_config
 from kmi.timezones import utc_text
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 #: How long a half-written file may take to become whole.
 PATIENCE_S = 1.0
@@ -144,7 +149,7 @@ def replace_config(snapshot: Snapshot, new: bytes) -> None:
         raise RefusedError(f"{snapshot.path} is read-only", f"run: chmod u+w {snapshot.path}")
     try:
         ensure_private_dir(folder)
-        sweep_temporaries(snapshot.target)
+        sweep_temporaries(folder, os.path.basename(snapshot.target))
         write_atomic(
             snapshot.target,
             new,
@@ -188,8 +193,13 @@ class Backups:
     def __init__(self, directory: str) -> None:
         self.directory = directory
 
-    def save(self, snapshot: Snapshot, now: float) -> str:
+    def save(self, snapshot: Snapshot, now: float, by_command: Collection[str] = ()) -> str:
         """Keep the bytes of a snapshot, and the newest ten of each client.
+
+        Args:
+            snapshot: what is going to be replaced.
+            now: seconds since the epoch; names the backup.
+            by_command: ids of keys whose secret a program gives, and no file of kmi's holds.
 
         Returns:
             the name of the backup; "" when there was no file to keep.
@@ -197,13 +207,14 @@ class Backups:
         Raises:
             RefusedError: the system refused; then the config must not be written.
         """
-        if snapshot.raw is None:
+        if snapshot.raw is None or snapshot.config is None:
             return ""
+        raw = hidden(snapshot.config, snapshot.raw, by_command)
         stamp = utc_text(now).replace(":", "").replace("-", "")
         name = f"{snapshot.client}-{stamp}-{os.urandom(2).hex()}.toml"
         try:
             ensure_private_dir(self.directory)
-            write_atomic(os.path.join(self.directory, name), snapshot.raw)
+            write_atomic(os.path.join(self.directory, name), raw)
             for old in self.names(snapshot.client)[BACKUPS_KEPT:]:
                 os.unlink(os.path.join(self.directory, old))
         except OSError as error:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Files that a person writes by hand are small; a larger one is a mistake or an attack.
 SMALL_FILE_BYTES = 1024 * 1024
 
+#: Stands between the name of a file and the process that is writing it, in a temporary's name.
+_MARK = ".kmi-"
+
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
@@ -123,12 +126,16 @@ def write_atomic(
     except BaseException:
         _unlink_quietly(temporary)
         raise
-    fsync_dir(os.path.dirname(path) or ".")
+    try:
+        fsync_dir(os.path.dirname(path) or ".")
+    except OSError:
+        # The new file is in place; only whether it survives a power cut is not sure.
+        return
 
 
 def _temporary_prefix(path: str) -> str:
     folder, name = os.path.split(path)
-    return os.path.join(folder, f".{name}.kmi-")
+    return os.path.join(folder, f".{name}{_MARK}")
 
 
 def _write_all(fd: int, data: bytes) -> None:
@@ -170,27 +177,40 @@ def fsync_dir(path: str) -> None:
 
 
 def append_line(path: str, line: bytes) -> None:
-    """Append one line with one write; the file is created with mode 0600."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _CLOEXEC | _NOFOLLOW | _BINARY
+    """Append one line with one write; the file is created with mode 0600.
+
+    A line that a full disk cut off stays alone: the next one begins on a line of its own.
+    """
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | _CLOEXEC | _NOFOLLOW | _BINARY
     fd = os.open(path, flags, 0o600)
     try:
+        size = os.lseek(fd, 0, os.SEEK_END)
+        if size:
+            os.lseek(fd, size - 1, os.SEEK_SET)
+            line = line if os.read(fd, 1) == b"\n" else b"\n" + line
         _write_all(fd, line)
     finally:
         os.close(fd)
 
 
-def sweep_temporaries(path: str) -> None:
-    """Remove what a killed kmi left beside ``path``: temporary files of processes that are gone."""
-    folder, name = os.path.split(_temporary_prefix(path))
+def sweep_temporaries(folder: str, name: str | None = None) -> None:
+    """Remove what a killed kmi left behind: temporary files of processes that are gone.
+
+    Args:
+        folder: where to look.
+        name: only those for a file of that name; all in a directory of kmi's own.
+    """
     try:
-        entries = os.listdir(folder or ".")
+        entries = os.listdir(folder)
     except OSError:
         return
     for entry in entries:
-        if entry.startswith(name):
-            pid = entry[len(name) :].partition("-")[0]
-            if pid.isdigit() and int(pid) != os.getpid() and not process_alive(int(pid)):
-                _unlink_quietly(os.path.join(folder, entry))
+        target, found, rest = entry.rpartition(_MARK)
+        if not found or not target.startswith(".") or (name is not None and target[1:] != name):
+            continue
+        pid = rest.partition("-")[0]
+        if pid.isdigit() and int(pid) != os.getpid() and not process_alive(int(pid)):
+            _unlink_quietly(os.path.join(folder, entry))
 
 
 def process_alive(pid: int) -> bool:

@@ -106,15 +106,15 @@ def parse_config(raw: bytes, *, name: str, client: str) -> Config:
 def _locate(data: dict[str, Any], name: str, client: str) -> tuple[str | None, str | None]:
     """The alias and the provider that the client would start with."""
     providers, models = _table(data, "providers", name), _table(data, "models", name)
-    alias = data.get("default_model") or None
+    alias = _word(data, "default_model", name)
     provider = None
-    if client == "kimi-code" and alias is None and data.get("default_provider") in providers:
-        provider = data["default_provider"]
-        alias = providers[provider].get("default_model") or None
-    if alias is not None and not isinstance(alias, str):
-        raise ConfigError(f"{name}: default_model is not a string", "put it in quotes")
+    if client == "kimi-code" and alias is None:
+        provider = _word(data, "default_provider", name)
+        provider = provider if provider in providers else None
+        if provider is not None:
+            alias = _word(providers[provider], "default_model", name)
     if alias is not None and alias in models:
-        provider = models[alias].get("provider") or provider
+        provider = _word(models[alias], "provider", name) or provider
     elif alias is not None:
         if client == "kimi-cli" or provider is None:
             raise ConfigError(
@@ -130,6 +130,13 @@ def _locate(data: dict[str, Any], name: str, client: str) -> tuple[str | None, s
             "add that provider, or correct the model",
         )
     return alias, provider
+
+
+def _word(table: dict[str, Any], key: str, name: str) -> str | None:
+    value = table.get(key) or None
+    if value is not None and not isinstance(value, str):
+        raise ConfigError(f"{name}: {key} is not a string", "put it in quotes")
+    return value
 
 
 def _table(data: dict[str, Any], key: str, name: str) -> dict[str, Any]:

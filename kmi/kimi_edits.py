@@ -118,6 +118,10 @@ def pin_edits(config: Config, credential: Credential) -> Edits:
         (*at, "api_key"): credential.secret,
         (*at, "base_url"): str(credential.base_url),
     }
+    if config.client == "kimi-code" and config.model is not None:
+        for field_name in ("oauth", "api_key", "base_url"):
+            if field_name in config.model_table:
+                edits[("models", config.model, field_name)] = None
     services = config.data.get("services", {})
     for name in SERVICES:
         service = services.get(name) if isinstance(services, dict) else None

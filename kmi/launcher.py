@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kmi.clients import CLI, CODE, WITHOUT_CONFIG_FILE, option_value, subcommand
+from kmi.client_args import AGENTS, CLI, CODE, read_call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +23,8 @@ DEFEATING = {
     CLI: ("KIMI_API_KEY", "KIMI_BASE_URL"),
     CODE: ("KIMI_MODEL_NAME", "KIMI_MODEL_API_KEY", "KIMI_MODEL_BASE_URL"),
 }
+#: Headers that Kimi Code adds to every request; one of them may be the credential.
+HEADERS = "KIMI_CODE_CUSTOM_HEADERS"
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,14 @@ def plan(
     if key_variable is not None:
         return Launch("pinned", {**cleared, key_variable: credential.secret}, notes=notes)
     if program == CLI:
-        if option_value(arguments, "--config-file", "--config") is not None:
+        call = read_call(CLI, arguments)
+        if call.own_config:
             if pin:
                 return Launch("pinned", by_variables, notes=notes)
             note = f"the config given on the command line decides about the key, not {label!r}"
             return Launch("swapped", notes=(note,))
-        if subcommand(arguments) in WITHOUT_CONFIG_FILE:
+        if call.subcommand in AGENTS[CLI]:
+            # They know no --config-file: it would be ignored in silence.
             return Launch("pinned", by_variables, notes=notes)
         return Launch("pinned", cleared, "file", notes)
     if pin and client == CODE:
@@ -102,10 +106,13 @@ def defeating(
 ) -> tuple[dict[str, str | None], tuple[str, ...]]:
     """Exported variables that would replace the key; they are unset, and the person is told."""
     present = [name for name in DEFEATING[client] if env.get(name)]
+    if client == CODE and "authorization" in env.get(HEADERS, "").lower():
+        present.append(HEADERS)
     if not present:
         return {}, ()
-    prefix = "KIMI_MODEL_" if client == CODE else ""
-    names = [name for name in env if prefix and name.startswith(prefix)] or present
+    names = list(present)
+    if client == CODE and present != [HEADERS]:
+        names += [name for name in env if name.startswith("KIMI_MODEL_")]
     cleared: dict[str, str | None] = dict.fromkeys(names)
     if nested:
         return cleared, ()

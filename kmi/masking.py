@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 
 from kmi.model import masked
@@ -10,8 +9,8 @@ from kmi.model import masked
 # Values of fields that hold secrets, in any of TOML's one-line quotings, and anything that looks
 # like a key wherever it stands.
 _FIELD = re.compile(
-    r"(?P<name>\b(?:api_key|access_token|refresh_token|token|secret|password)\b[\"']?\s*[=:]\s*)"
-    r"(?P<quote>\"\"\"|'''|\"|')(?P<value>.*?)(?P=quote)",
+    r"(?P<name>\b(?:api_key|access_token|refresh_token|token|secret|password|authorization)\b"
+    r"[\"']?\s*[=:]\s*)(?P<quote>\"\"\"|'''|\"|')(?P<value>(?s:.*?))(?P=quote)",
     re.IGNORECASE,
 )
 _KEY = re.compile(r"sk-[A-Za-z0-9_-]{8,}")
@@ -23,11 +22,18 @@ def mask_text(text: str) -> str:
         lambda m: f"{m['name']}{m['quote']}{masked(m['value']) if m['value'] else ''}{m['quote']}",
         text,
     )
+    return mask_keys(text)
+
+
+def mask_keys(text: str) -> str:
+    """Text with everything that looks like a key cut to its last four characters."""
     return _KEY.sub(lambda match: masked(match[0]), text)
 
 
 def config_diff(before: bytes, after: bytes, name: str) -> list[str]:
     """A unified diff of two configs, secrets masked; empty when they are equal."""
+    import difflib
+
     old = mask_lines(before)
     new = mask_lines(after)
     lines = difflib.unified_diff(old, new, f"{name} (before)", f"{name} (after)", n=1, lineterm="")

@@ -10,6 +10,8 @@ import sys
 import unicodedata
 from typing import TYPE_CHECKING, Any, TextIO
 
+from kmi.masking import mask_keys
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -86,6 +88,18 @@ class Screen:
         """The one JSON document."""
         print(safe_json({"schema": SCHEMA, **value}), file=self._out)
 
+    def planned(self, lines: Sequence[str] = (), **fields: Any) -> None:
+        """What a dry run would do: a diff, or one document that holds it."""
+        if self.json:
+            self.document({"dry_run": True, **fields, "diff": list(lines)})
+            return
+        for line in lines:
+            self.data(line)
+
+    def page(self, text: str) -> None:
+        """Several lines of kmi's own."""
+        print(self._encodable(text.rstrip("\n"), self._out), file=self._out)
+
     def flush(self) -> None:
         """Let everything that was said reach the terminal, before another process speaks."""
         self._out.flush()
@@ -121,7 +135,9 @@ class Screen:
         self._say(message + (f" ({fix})" if fix else ""))
 
     def _say(self, text: str) -> None:
-        print(self._encodable(f"kmi: {safe(text)}", self._err), file=self._err)
+        # A person may have typed a key where it does not belong; it is not repeated.
+        shown = safe(mask_keys(text))
+        print(self._encodable(f"kmi: {shown}", self._err), file=self._err)
 
     def _encodable(self, text: str, stream: TextIO) -> str:
         encoding = "ascii" if self.plain else (stream.encoding or "utf-8")

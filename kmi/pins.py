@@ -1,12 +1,16 @@
-"""What a pinned run has for itself, below ``pins/PID-START-RUN/``: a config, or a client home.
+"""What a pinned run has for itself, below ``pins/PID-START-NS-RUN/``: a config, or a client home.
 
 The client keeps kmi's process id (exec), so a copy is in use exactly as long as that process lives;
-the next kmi removes the others. Imported on the quick path: nothing but ``os`` here.
+the next kmi removes the others. Imported on the quick path: nothing but ``os`` and ``time``.
 """
 
 from __future__ import annotations
 
 import os
+import time
+
+#: Whether a process of another namespace lives can't be seen; nothing runs for longer.
+FOREIGN_KEPT_S = 7 * 86400.0
 
 FILE = "config.toml"
 HOME = "home"
@@ -74,10 +78,18 @@ def create_home(directory: str, run_id: str, data: bytes, real: str) -> str:
     return home
 
 
+def namespace() -> str:
+    """The process namespace: a container with the home mounted counts its processes anew."""
+    try:
+        return "".join(c for c in os.readlink("/proc/self/ns/pid") if c.isdigit())
+    except OSError:
+        return "0"
+
+
 def _folder(directory: str, run_id: str) -> str:
     pid = os.getpid()
     os.makedirs(directory, 0o700, exist_ok=True)
-    folder = os.path.join(directory, f"{pid}-{start_mark(pid)}-{run_id}")
+    folder = os.path.join(directory, f"{pid}-{start_mark(pid)}-{namespace()}-{run_id}")
     os.mkdir(folder, 0o700)
     return folder
 
@@ -138,9 +150,23 @@ def sweep(directory: str) -> None:
     except OSError:
         return
     for name in names:
-        pid, _, rest = name.partition("-")
-        if pid.isdigit() and not _alive(int(pid), rest.partition("-")[0]):
-            remove(os.path.join(directory, name))
+        parts = name.split("-")
+        folder = os.path.join(directory, name)
+        if len(parts) != 4 or not parts[0].isdigit():
+            continue
+        if parts[2] != namespace():
+            gone = _age_s(folder) > FOREIGN_KEPT_S
+        else:
+            gone = not _alive(int(parts[0]), parts[1])
+        if gone:
+            remove(folder)
+
+
+def _age_s(path: str) -> float:
+    try:
+        return time.time() - os.stat(path).st_mtime
+    except OSError:
+        return 0.0
 
 
 def _alive(pid: int, started: str) -> bool:

@@ -25,9 +25,23 @@ HEADER = f"kmi-memo 1 {__version__}"
 #: Larger memos than this are not ours (200 keys give about 30 KB).
 _LIMIT_BYTES = 8 * 1024 * 1024
 _CLIENT_NAMES = ("kimi", "kimi-cli", "kimi-code")
-_ASKING = ("-h", "--help", "-V", "--version")
+#: A client call with one of these words, wherever it stands, is for the whole way to understand.
+_SPECIAL = frozenset(
+    {
+        "-h", "--help", "-V", "--version", "acp", "doctor", "export", "fork", "info",
+        "install-desktop", "login", "logout", "mcp", "migrate", "plugin", "provider", "rc",
+        "remote", "server", "session", "term", "update", "upgrade", "vis", "web",
+    }
+)  # fmt: skip
 #: With one of these set, the whole way has something to say or to do.
-_SECRETS = ("KIMI_API_KEY", "KIMI_MODEL_API_KEY", "KIMI_MODEL_NAME", "KMI_PROXY_TOKEN")
+_LOUD = (
+    "KIMI_API_KEY",
+    "KIMI_BASE_URL",
+    "KIMI_CODE_CUSTOM_HEADERS",
+    "KIMI_MODEL_API_KEY",
+    "KIMI_MODEL_BASE_URL",
+    "KIMI_MODEL_NAME",
+)
 
 
 class _DoubtError(Exception):
@@ -93,12 +107,10 @@ def try_quick(words: list[str], env: Mapping[str, str]) -> int | None:
 
 
 def plain_call(arguments: list[str]) -> bool:
-    """Whether a client's arguments are options of its main job, with no config of their own."""
-    if not arguments:
-        return True
-    if not arguments[0].startswith("-") or arguments[0] in _ASKING:
-        return False
-    return not any(argument.startswith("--config") for argument in arguments)
+    """Whether a client's arguments are surely of its main job, with no config of their own."""
+    return not any(
+        argument in _SPECIAL or argument.startswith(("--config", "__")) for argument in arguments
+    )
 
 
 def state_dir(env: Mapping[str, str]) -> str:
@@ -115,16 +127,17 @@ def env_signature(env: Mapping[str, str]) -> str:
     """Every variable that a decision depends on.
 
     Raises:
-        ValueError: one is set that the whole way has to look at, for instance a secret.
+        ValueError: one is set that the whole way has something to say about.
     """
     names = []
     for name in env:
-        if name in _SECRETS:
+        if name in _LOUD:
             raise ValueError(name)
         if name.startswith(("KMI_", "KIMI_")) or name in ("HOME", "PATH"):
             names.append(name)
     names.sort()
-    return ascii([(name, env[name]) for name in names])
+    # A digest, for some of the values are secrets of the clients.
+    return content_signature(ascii([(name, env[name]) for name in names]).encode())
 
 
 def stat_signature(path: str) -> str:
@@ -257,8 +270,12 @@ def record_head(run_id: str, program: str) -> str:
 
 
 def _append(path: str, line: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        os.write(fd, line)
+        size = os.fstat(fd).st_size
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            raise _DoubtError  # a line was cut off; the whole way knows what to do
+        if os.write(fd, line) != len(line):
+            raise OSError("the disk is full")
     finally:
         os.close(fd)

@@ -101,7 +101,7 @@ def _allowlist(text: str, env: Mapping[str, str]) -> tuple[str, ...]:
 
 def _listen(text: str, env: Mapping[str, str]) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or not 1 <= int(port) <= 65535:
+    if not host or not (port.isascii() and port.isdigit()) or not 1 <= int(port) <= 65535:
         raise ValueError("allowed: HOST:PORT, with [::1] for IPv6 and a port from 1 to 65535")
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise ValueError("allowed: HOST:PORT, with brackets around an IPv6 address")
@@ -371,12 +371,18 @@ def _from_env_file(
 
 
 def _parse_one(row: Row, text: str, env: Mapping[str, str]) -> Any:
-    if text == "" and row.default not in ("", ()):
+    if text == "" and row.parse not in (_text, _allowlist):
         raise ValueError("it is empty; unset it to get the default")
-    return row.parse(text, env) if text else row.default
+    return row.parse(text, env)
 
 
 def _shown(text: str) -> str:
+    """A bad value in a message: what could be a secret in it is masked."""
+    from kmi.masking import mask_text
+
+    text = mask_text(text)
+    if "@" in text:
+        text = "…" + text[text.rindex("@") :]
     cut = text if len(text) <= 60 else text[:57] + "..."
     return ascii(cut)
 

@@ -1,8 +1,8 @@
 """What kmi remembers, and its JSON form (pure).
 
 ``state.json``, schema 1: times are UTC text, keys are named by key id, and no secret is in it.
-Unknown fields are kept when the file is written again, so that a newer kmi of the same schema
-loses nothing to an older one.
+Unknown fields, at the top and of keys, are kept when the file is written again, so that a newer
+kmi of the same schema loses nothing to an older one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,18 @@ from kmi.model import Hold, KeyState, Window
 from kmi.timezones import utc_seconds, utc_text
 
 SCHEMA = 1
+KEY_FIELDS = {
+    "label",
+    "disabled",
+    "hold",
+    "windows",
+    "usage_at",
+    "usage_tried_at",
+    "usage_error",
+    "last_used",
+    "traffic",
+    "group",
+}
 #: Swaps that `kmi undo` can take back, per client; as many as there are backups.
 UNDO_KEPT = 10
 
@@ -54,7 +66,8 @@ class State:
         keys: by key id.
         active: by client.
         undo: by client, oldest first.
-        aliases: provisional id of an `api_key_command` to the id of the key that it last gave.
+        aliases: for keys that a program gives: the provisional id, and every id it gave before, to
+            the id of the key that it gave last.
         adopt_declined: clients for which the person declined a provider of kmi's own.
     """
 
@@ -64,6 +77,11 @@ class State:
     aliases: dict[str, str] = field(default_factory=dict)
     adopt_declined: list[str] = field(default_factory=list)
     unknown: dict[str, Any] = field(default_factory=dict)
+    unknown_of_keys: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def ids_by_command(self) -> set[str]:
+        """The ids of all keys that a program ever gave."""
+        return {*self.aliases, *self.aliases.values()}
 
     def key(self, key_id: str) -> KeyState:
         """The state of a key; an empty one when it has never been used."""
@@ -88,7 +106,10 @@ def encode(state: State) -> dict[str, Any]:
                 client: {"key": a.key_id, "label": a.label, "since": utc_text(a.since)}
                 for client, a in state.active.items()
             },
-            "keys": {key_id: _encode_key(key) for key_id, key in state.keys.items()},
+            "keys": {
+                key_id: {**state.unknown_of_keys.get(key_id, {}), **_encode_key(key)}
+                for key_id, key in state.keys.items()
+            },
             "undo": {
                 client: [
                     {
@@ -186,6 +207,11 @@ def decode(table: Any) -> State:
             aliases={k: _text(v) for k, v in _dict(table.get("aliases", {})).items()},
             adopt_declined=[_text(item) for item in _list(table.get("adopt_declined", []))],
             unknown={k: v for k, v in table.items() if k not in known},
+            unknown_of_keys={
+                key_id: rest
+                for key_id, key in _dict(table.get("keys", {})).items()
+                if (rest := {k: v for k, v in key.items() if k not in KEY_FIELDS})
+            },
         )
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"a field is missing or of the wrong kind ({error})") from None

@@ -112,7 +112,8 @@ class Store:
         """
         self.prepare()
         with locked(self.path("lock"), self._notice):
-            sweep_temporaries(self.state_file)
+            for folder in (self.directory, self.path("backups"), self.path("memo")):
+                sweep_temporaries(folder)
             yield Transaction(self, self._read(under_lock=True))
 
     def read(self) -> State:

@@ -123,7 +123,7 @@ def _write(
     if too_open(snapshot):
         app.screen.warn(f"{snapshot.path} could be read by others; it is 0600 now")
     now = app.now()
-    backup = app.backups.save(snapshot, now)
+    backup = app.backups.save(snapshot, now, transaction.state.ids_by_command())
     replace_config(snapshot, raw)
     active = transaction.state.active.get(snapshot.client)
     entry = Undo(

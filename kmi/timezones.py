@@ -30,8 +30,12 @@ def find_timezone(name: str) -> datetime.tzinfo | None:
 
 def _offset(name: str) -> datetime.tzinfo:
     hours, _, minutes = name[1:].partition(":")
-    if len(hours) == 2 and hours.isdigit() and (minutes or "00").isdigit() and int(hours) <= 14:
-        offset = datetime.timedelta(hours=int(hours), minutes=int(minutes or "0"))
+    minutes = minutes or "00"
+    digits = hours + minutes
+    if len(hours) == len(minutes) == 2 and digits.isascii() and digits.isdigit():
+        if int(hours) > 14 or int(minutes) > 59:
+            raise ValueError("allowed: an offset like +03:00, up to 14 hours")
+        offset = datetime.timedelta(hours=int(hours), minutes=int(minutes))
         return datetime.timezone(-offset if name[0] == "-" else offset)
     raise ValueError("allowed: an offset like +03:00, up to 14 hours")
 

@@ -74,7 +74,7 @@ class Clients:
         try:
             self._verify = _context(any(url.scheme == "https" for url in urls), cafile)
             for url in urls:
-                proxy = self._proxy(url)
+                proxy = self.proxy_of(url)
                 if proxy not in self._open:
                     self._open[proxy] = self._client(proxy)
         except OSError:
@@ -84,14 +84,14 @@ class Clients:
 
     def get(self, url: BaseUrl) -> httpx.Client:
         """The pool for a base URL."""
-        return self._open[self._proxy(url)]
+        return self._open[self.proxy_of(url)]
 
     def close(self) -> None:
         """Close all connections."""
         for client in self._open.values():
             client.close()
 
-    def _proxy(self, url: BaseUrl) -> str:
+    def proxy_of(self, url: BaseUrl) -> str:
         """The proxy for a base URL, or ""."""
         if url.scheme != "https" or is_loopback(url.host):
             return ""

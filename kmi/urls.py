@@ -115,7 +115,7 @@ def parse_allowlist(text: str) -> tuple[str, ...]:
     for entry in entries:
         name, _, port = entry[2:].partition(":") if entry.startswith("*.") else entry.partition(":")
         plain = entry == "[::1]" or all(_HOST_LABEL.fullmatch(p) for p in name.split("."))
-        if not plain or (port and not port.isdigit() and entry != "[::1]"):
+        if not plain or (port and not (port.isascii() and port.isdigit()) and entry != "[::1]"):
             raise ValueError(f"has the entry {entry!r}, which is not host, host:port or *.domain")
     return entries
 

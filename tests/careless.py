@@ -29,19 +29,20 @@ def swap(label: str) -> None:
     backup.write_text(text)
     backup.chmod(0o600)
 
-    config.write_text(re.sub(r'(api_key *= *)"[^"]*"', rf'\1"{secret}"', text))
+    with open(config, "wb", buffering=0) as file:
+        file.write(re.sub(r'(api_key *= *)"[^"]*"', rf'\1"{secret}"', text).encode())
     config.chmod(0o600)
 
-    (state / "state.json").write_text(json.dumps({"schema": 1, "active": label}))
+    (state / "state.json").write_text(json.dumps({"schema": 1, "label": label}))
     with open(state / "audit.jsonl", "a") as audit:
         audit.write(json.dumps({"command": "use", "after": label}) + "\n")
 
 
-def main(words: list[str]) -> int:
+def main(words: list[str]) -> None:
     """Swap, and become the command if there is one."""
     if words[0] == "use":
         swap(words[1])
-        return 0
+        return
     if "-k" in words:
         swap(words[words.index("-k") + 1])
     command = words[words.index("--") + 1 :]
@@ -49,4 +50,4 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

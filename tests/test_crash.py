@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -34,12 +33,45 @@ WORKERS = 4
 DEAD_PID = 2**22 + 1
 
 #: Whatever changes a file, under each name that it has on some machine.
-CALLS = (
-    "open openat creat write writev pwrite64 fsync fdatasync sync_file_range rename renameat "
-    "renameat2 unlink unlinkat rmdir mkdir mkdirat chmod fchmod fchmodat chown fchown lchown "
-    "fchownat truncate ftruncate fallocate flock symlink symlinkat link linkat setxattr fsetxattr "
-    "utimensat sendfile copy_file_range"
-).split()
+CALLS = [
+    "open",
+    "openat",
+    "creat",
+    "write",
+    "writev",
+    "pwrite64",
+    "fsync",
+    "fdatasync",
+    "sync_file_range",
+    "rename",
+    "renameat",
+    "renameat2",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+    "mkdir",
+    "mkdirat",
+    "chmod",
+    "fchmod",
+    "fchmodat",
+    "chown",
+    "fchown",
+    "lchown",
+    "fchownat",
+    "truncate",
+    "ftruncate",
+    "fallocate",
+    "flock",
+    "symlink",
+    "symlinkat",
+    "link",
+    "linkat",
+    "setxattr",
+    "fsetxattr",
+    "utimensat",
+    "sendfile",
+    "copy_file_range",
+]
 
 WRITES = ["EIO", "ENOSPC"]
 NAMES = ["EIO", "ENOSPC", "EACCES", "EROFS"]
@@ -140,26 +172,38 @@ def trace(
 ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
     """Run a command under strace."""
     log = world.root / "strace.log"
-    calls = "trace=" + ",".join(f"?{call}" for call in CALLS)
-    strace = ["strace", "-f", "-y", "-qq", "-s", "16", "-o", str(log), "-e", calls, *options]
+    traced = "trace=" + ",".join(f"?{call}" for call in CALLS)
+    strace = ["strace", "-f", "-y", "-qq", "-s", "16", "-o", str(log), "-e", traced, *options]
     done = world.command([*strace, *argv])
     return done, log.read_text(errors="replace").splitlines()
 
 
-def points(world: World, lines: list[str]) -> Iterator[Point]:
-    """The calls of a log that touch what is in the home."""
+def calls(lines: list[str]) -> Iterator[Point]:
+    """The calls of a log, each counted among those of its name."""
     seen: Counter[str] = Counter()
     for line in lines:
         found = re.match(r"\d+ +(\w+)\(", line)
         if found is not None:
-            call = found[1]
-            seen[call] += 1
-            if str(world.home) in line:
-                yield Point(call, seen[call], line)
+            seen[found[1]] += 1
+            yield Point(found[1], seen[found[1]], line)
 
 
-def survey(root: Path, subject: tuple[str, ...], prepare: Prepare) -> tuple[list[Point], bytes]:
-    """The points of one undisturbed `use beta`, and the config after it."""
+class Survey(NamedTuple):
+    """One undisturbed `use beta`.
+
+    Attributes:
+        points: the calls that touch the home.
+        totals: how often each call is made at all.
+        new: the config after it.
+    """
+
+    points: list[Point]
+    totals: Counter[str]
+    new: bytes
+
+
+def survey(root: Path, subject: tuple[str, ...], prepare: Prepare) -> Survey:
+    """Run `use beta` undisturbed."""
     warm = make(root / "warm", prepare)
     use = [*subject, "use", "beta"]
     # Compiles what is not compiled yet: that must not look like calls of the swap.
@@ -169,7 +213,9 @@ def survey(root: Path, subject: tuple[str, ...], prepare: Prepare) -> tuple[list
     assert done.returncode == 0, done
     new = world.config().read_bytes()
     assert secret_of("beta").encode() in new
-    return list(points(world, lines)), new
+    every = list(calls(lines))
+    here = [point for point in every if str(world.home) in point.line]
+    return Survey(here, Counter(point.call for point in every), new)
 
 
 # What must hold afterwards.
@@ -190,12 +236,12 @@ def wrong(world: World, new: bytes) -> Iterator[str]:
 
 def unreadable(world: World) -> Iterator[str]:
     """What is wrong with kmi's own files."""
-    for path in world.state.glob("*.json*"):
+    for path in world.state.glob("[!.]*.json*"):
         try:
-            for line in path.read_text().splitlines() or [""]:
-                value = json.loads(line)
-                if path.name == "state.json":
-                    decode(value)
+            if path.name == "state.json":
+                decode(json.loads(path.read_bytes()))
+            for line in path.read_text().splitlines():
+                json.loads(line)
         except ValueError as error:
             yield f"{path.name} is not readable: {error}"
 
@@ -204,8 +250,9 @@ def wrong_after_recovery(
     world: World, subject: tuple[str, ...], new: bytes, *, run: bool
 ) -> Iterator[str]:
     """What is wrong with the next runs, and with the files after these."""
-    nexts = [("run", "--", "true")] if run else []
-    for args in (*nexts, ("use", "beta")):
+    # After an error another swap is made, which has to clean up.
+    first = ("run", "--", "true") if run else ("use", "alpha")
+    for args in (first, ("use", "beta")):
         done = world.command([*subject, *args])
         if done.returncode != 0:
             yield f"the next {args[0]!r} failed: {done.returncode} {done.stderr}"
@@ -221,8 +268,8 @@ def wrong_after_recovery(
 
 def kill_sweep(root: Path, subject: tuple[str, ...], prepare: Prepare) -> tuple[int, list[str]]:
     """SIGKILL at each point: how many there were, and what was wrong."""
-    found, new = survey(root / "survey", subject, prepare)
-    chosen = [point for point in found if point.writes]
+    found = survey(root / "survey", subject, prepare)
+    chosen, new = [point for point in found.points if point.writes], found.new
 
     def one(point: Point) -> list[str]:
         world = make(root / f"{point.call}-{point.number}", prepare)
@@ -240,14 +287,15 @@ def kill_sweep(root: Path, subject: tuple[str, ...], prepare: Prepare) -> tuple[
 
 
 def error_sweep(
-    root: Path, subject: tuple[str, ...], prepare: Prepare, calls: frozenset[str] | None = None
+    root: Path, subject: tuple[str, ...], prepare: Prepare, only: frozenset[str] | None = None
 ) -> tuple[int, list[str]]:
     """Each plausible error at each point: how many there were, and what was wrong."""
-    found, new = survey(root / "survey", subject, prepare)
+    found = survey(root / "survey", subject, prepare)
+    new = found.new
     chosen = [
         (point, error)
-        for point in found
-        if calls is None or point.call in calls
+        for point in found.points
+        if only is None or point.call in only
         for error in (ERRORS.get(point.call, ["EIO"]) if point.writes else READ_ERRORS)
     ]
 
@@ -275,17 +323,17 @@ def wrong_answer(world: World, done: subprocess.CompletedProcess[str], new: byte
         if config != new:
             yield "exit 0, but beta is not in the config"
     elif done.returncode not in {1, 75, 77, 78}:
-        yield f"exit {done.returncode}: {said}"
+        yield f"exit {done.returncode}: {said!r}"
     elif not said.startswith("kmi: "):
         yield f"no message: {said!r}"
     if "Traceback" in said or "a bug:" in said:
-        yield f"not a message for people: {said}"
+        yield f"not a message for people: {said!r}"
     if any(not line.startswith("kmi: ") for line in said.splitlines()):
-        yield f"more than one line: {said}"
+        yield f"not in lines of kmi's: {said!r}"
     if "not changed" in said and config == new:
-        yield f"it says that the config was not changed, which it was: {said}"
+        yield f"it says that the config was not changed, which it was: {said!r}"
     if "sk-kimi" in said:
-        yield f"a secret is shown: {said}"
+        yield f"a secret is shown: {said!r}"
 
 
 def short(point: Point) -> str:
@@ -320,8 +368,8 @@ def test_an_error_at_any_call_is_one_message_and_no_damage(tmp_path: Path) -> No
 
 
 def test_an_error_while_kmi_makes_its_directories(tmp_path: Path) -> None:
-    calls = frozenset({"mkdir", "mkdirat", "flock"})
-    count, bad = error_sweep(tmp_path / "sweep", KMI, fresh, calls)
+    only = frozenset({"mkdir", "mkdirat", "flock"})
+    count, bad = error_sweep(tmp_path / "sweep", KMI, fresh, only)
     assert not bad, report(bad)
     assert count >= 10, "the sweep missed calls"
 
@@ -343,20 +391,57 @@ def test_the_sweeps_find_what_a_careless_writer_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_the_sweep_knows_every_call(tmp_path: Path, situation: str) -> None:
     """Counting on beyond the last point, nothing fires: no call of a name was overlooked."""
-    found, new = survey(tmp_path / "survey", KMI, SITUATIONS[situation])
-    last = {point.call: point.number for point in found if point.call != "openat"}
-    wanted = {"write", "fsync", "rename", "mkdir", "flock"}
-    if situation == "used":
-        wanted |= {"unlink", "chmod", "fchmod"}
-        wanted -= {"mkdir"}
-    assert wanted <= {re.sub(r"(at2?)$", "", call) for call in last}
-    for call, number in last.items():
+    found = survey(tmp_path / "survey", KMI, SITUATIONS[situation])
+    touched = {point.call for point in found.points}
+    wanted = {"openat", "write", "fsync", "rename", "flock"}
+    wanted |= {"unlink", "chmod", "fchmod"} if situation == "used" else {"mkdir"}
+    assert wanted <= {re.sub(r"(?<=[a-z])at2?$", "", call) for call in touched} | {"openat"}
+    for call in touched:
         world = make(tmp_path / call, SITUATIONS[situation])
-        inject = f"inject={call}:error=EIO:when={number + 1}"
+        inject = f"inject={call}:error=EIO:when={found.totals[call] + 1}"
         done, lines = trace(world, (*KMI, "use", "beta"), "--seccomp-bpf", "-e", inject)
-        assert not any("(INJECTED)" in l and str(world.home) in l for l in lines)
+        assert "(INJECTED)" not in "\n".join(lines)
         assert done.returncode == 0
-        assert world.config().read_bytes() == new
+        assert world.config().read_bytes() == found.new
+
+
+# Limits that need no strace.
+
+
+def limited(world: World, limit: str, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run kmi under a limit of the shell's `ulimit`."""
+    return world.command(["/bin/sh", "-c", f'ulimit {limit}; exec "$@"', "sh", *KMI, *args])
+
+
+def test_where_no_byte_can_be_written_nothing_changes(tmp_path: Path) -> None:
+    world = make(tmp_path / "world", fresh)
+    done = limited(world, "-f 0", "use", "beta")
+    assert done.returncode == 77
+    assert "was not changed" in done.stderr
+    assert world.config().read_text() == config_text(secret_of("alpha"))
+    assert not list(world.home.rglob(".*.kmi-*"))
+
+
+def test_a_swap_needs_few_descriptors(tmp_path: Path) -> None:
+    world = make(tmp_path / "world", fresh)
+    assert limited(world, "-n 16", "use", "beta").returncode == 0
+    assert secret_of("beta") in world.config().read_text()
+
+
+def test_a_record_cut_off_by_a_full_disk_spoils_no_other(tmp_path: Path) -> None:
+    world = make(tmp_path / "world", fresh)
+    size = 8 * 512  # `ulimit -f` counts in blocks of 512 bytes
+    filler = '{"schema":1,"filler":"%s"}\n'
+    audit = world.state / "audit.jsonl"
+    write_private(audit, filler % ("x" * (size - 50 - len(filler % ""))))
+    world.state.chmod(0o700)
+    before = audit.read_text().splitlines()
+    assert limited(world, "-f 8", "use", "beta").returncode != 0
+    assert audit.stat().st_size == size, "the limit cut nothing off"
+    assert world.kmi("use", "alpha").returncode == 0
+    after = audit.read_text().splitlines()
+    assert after[: len(before)] == before
+    assert json.loads(after[-1])["after"] == "alpha"
 
 
 # The order of calls in one undisturbed run.

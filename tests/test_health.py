@@ -33,7 +33,7 @@ def held(kind: str, verdict: str, until: float | None) -> KeyState:
         (KeyState(), "unknown", "its quota is not known"),
         (known(w5h=0.0), "healthy", ""),
         (known(w5h=0.8, w7d=0.1), "healthy", ""),
-        (known(w5h=0.81, w7d=0.1), "warn", "18 % of its quota is left"),
+        (known(w5h=0.81, w7d=0.1), "warn", "19 % of its quota is left"),
         (known(w5h=0.1, month=1.0), "warn", "0 % of its quota is left"),
         (
             held("cooldown", "rate", NOW + 240.0),

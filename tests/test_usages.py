@@ -36,7 +36,9 @@ IN_20D = "2026-03-24T04:53:20Z"
 PAST = "2026-03-04T04:00:00Z"
 
 
-def row(minutes: object = 300, unit: str = "TIME_UNIT_MINUTE", **detail: object) -> dict[str, Any]:
+def row(
+    minutes: object = 300, unit: object = "TIME_UNIT_MINUTE", **detail: object
+) -> dict[str, Any]:
     return {"window": {"duration": minutes, "timeUnit": unit}, "detail": detail}
 
 

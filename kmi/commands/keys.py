@@ -121,6 +121,9 @@ def _disable(args: argparse.Namespace, app: App) -> int:
 
 def _set_disabled(app: App, label: str, *, disabled: bool) -> int:
     app.require_key(label)
+    if app.dry_run:
+        app.screen.planned(label=label, disabled=disabled)
+        return EXIT_OK
     with app.store.transaction() as transaction:
         state = transaction.state
         key = next(key for key in app.known(state) if key.label == label)
@@ -148,6 +151,9 @@ def _set_disabled(app: App, label: str, *, disabled: bool) -> int:
 def _reset(args: argparse.Namespace, app: App) -> int:
     for label in args.labels:
         app.require_key(label)
+    if app.dry_run:
+        app.screen.planned(labels=args.labels)
+        return EXIT_OK
     with app.store.transaction() as transaction:
         state = transaction.state
         held = {}

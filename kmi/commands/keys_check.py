@@ -29,6 +29,7 @@ def check(args: argparse.Namespace, app: App) -> int:
     asked = [app.require_key(label) for label in args.labels] or list(app.keyring.keys)
     if app.dry_run:
         app.screen.note(f"would ask about {', '.join(key.label for key in asked)}")
+        app.screen.planned(labels=[key.label for key in asked])
         return EXIT_OK
     keys, failed = _with_secrets(app, asked)
     sent_at = app.now()

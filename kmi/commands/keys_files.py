@@ -42,6 +42,7 @@ def add(args: argparse.Namespace, app: App) -> int:
         fields["KMI_ACCOUNT_EMAIL"] = args.email
     if app.dry_run:
         app.screen.note(f"would store {label!r}")
+        app.screen.planned(action="add", label=label)
         return EXIT_OK
     path = _store(app, label, fields)
     return _done(app, f"{label!r} is stored in {path}", "add", label=label, file=path)
@@ -120,6 +121,7 @@ def remove(args: argparse.Namespace, app: App) -> int:
         raise RefusedError(f"{key.label!r} was not removed", "say --yes to remove it")
     if app.dry_run:
         app.screen.note(f"would remove {key.source}")
+        app.screen.planned(action="remove", label=key.label, file=key.source)
         return EXIT_OK
     data, _ = read_regular(key.source)
     stamp = utc_text(app.now()).replace(":", "").replace("-", "")
@@ -148,6 +150,7 @@ def rename(args: argparse.Namespace, app: App) -> int:
         raise KmiError(f"{key.source} can't be edited safely", "change the label by hand")
     if app.dry_run:
         app.screen.note(f"would rename {key.label!r} to {label!r}")
+        app.screen.planned(action="rename", before=key.label, label=label)
         return EXIT_OK
     app.store.write(key.source, new)
     app.forget_keyring()
@@ -212,6 +215,7 @@ def import_keys(args: argparse.Namespace, app: App) -> int:
         }
         app.screen.note(f"{label!r} is stored in {_store(app, label, fields)}")
     if app.dry_run:
+        app.screen.planned(action="import", labels=labels)
         return EXIT_OK
     return _done(app, "", "import", labels=labels)
 

@@ -8,11 +8,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from kmi import launcher
+from kmi.client_args import read_call
 from kmi.clients import (
     check_not_tombstone,
     default_client,
     find_program,
-    hands_off,
 )
 from kmi.errors import EXIT_OK, ConfigError, KmiError, UsageError
 from kmi.execute import become, passed_env, run_env
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace, app: App) -> int:
     program = find_program(typed, app.env, app.wanted_client(args.client))
     if program.client is not None:
         check_not_tombstone(program)
-        if hands_off(program.client, arguments):
+        if read_call(program.client, arguments).hands_off(program.client):
             return become(program.path, args.command, passed_env(app.env))
     client = program.client or default_client(app.env, app.wanted_client(args.client))
     app.banner()

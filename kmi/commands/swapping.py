@@ -90,9 +90,10 @@ def show_change(app: App, client: str, decision: Decision, *, adopt: bool) -> No
     assert key is not None  # noqa: S101 - the caller's decision has one
     snapshot = app.read_config(client)
     app.screen.note(f"would use {key.label!r}: {decision.reason}")
+    diff: list[str] = []
     if key.secret is None:
         app.screen.note("its api_key_command is not run in a dry run")
-        return
-    raw = proposed(snapshot, key, adopt=adopt)[1]
-    for line in config_diff(snapshot.raw or b"", raw, snapshot.path):
-        app.screen.data(line)
+    else:
+        raw = proposed(snapshot, key, adopt=adopt)[1]
+        diff = config_diff(snapshot.raw or b"", raw, snapshot.path)
+    app.screen.planned(diff, client=client, label=key.label, reason=decision.reason)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kmi.backup_secrets import hidden_ids, revealed
 from kmi.config_file import ChangedError, fingerprint, replace_config
 from kmi.errors import EXIT_OK, ConfigError, KmiError, TryLaterError
 from kmi.kimi_config import apply_edits, parse_config
 from kmi.kimi_edits import undo_edits
 from kmi.masking import config_diff
+from kmi.secrets_source import resolve_secret
 from kmi.settings import CLIENTS
 from kmi.swap import ATTEMPTS, live_key, remember_active, write_prompt
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from kmi.app import App
     from kmi.config_file import Snapshot
-    from kmi.state import Undo
+    from kmi.state import State, Undo
     from kmi.store import Transaction
 
 
@@ -33,17 +35,22 @@ def run(args: argparse.Namespace, app: App) -> int:
     app.use_dry_run(args.dry_run)
     app.banner()
     client = _client_of(args.file) or app.client(args.client)
+    if app.dry_run:
+        state = app.store.read()
+        entry = None if args.file else _last(state, client)
+        snapshot = app.read_config(client)
+        raw = _wanted(app, snapshot, entry, args.file, None)
+        diff = config_diff(snapshot.raw or b"", raw or b"", snapshot.path)
+        app.screen.planned(diff, client=client)
+        return EXIT_OK
+    secrets = _secrets(app, client, args.file)
     with app.store.transaction() as transaction:
-        entry = None if args.file else _last(transaction, client)
+        entry = None if args.file else _last(transaction.state, client)
         for _ in range(ATTEMPTS):
             snapshot = app.read_config(client)
-            raw = app.backups.read(args.file) if entry is None else _before(app, snapshot, entry)
-            if app.dry_run:
-                for line in config_diff(snapshot.raw or b"", raw or b"", snapshot.path):
-                    app.screen.data(line)
-                return EXIT_OK
             try:
-                _put(app, snapshot, raw)
+                raw = _wanted(app, snapshot, entry, args.file, secrets)
+                _put(app, snapshot, raw, transaction.state.ids_by_command())
                 break
             except ChangedError:
                 continue
@@ -62,11 +69,48 @@ def _client_of(name: str | None) -> str | None:
     return next((client for client in CLIENTS if (name or "").startswith(f"{client}-2")), None)
 
 
-def _last(transaction: Transaction, client: str) -> Undo:
-    history = transaction.state.undo.get(client, [])
+def _last(state: State, client: str) -> Undo:
+    history = state.undo.get(client, [])
     if not history:
         raise KmiError(f"there is no swap of {client} to take back", "see `kmi backups`")
     return history[-1]
+
+
+def _secrets(app: App, client: str, name: str | None) -> dict[str, str]:
+    """What is missing in the backup because a program gives it; run before the lock is taken."""
+    state = app.store.read()
+    history = state.undo.get(client, [])
+    name = name or (history[-1].backup if history else "")
+    secrets = {}
+    for key_id in hidden_ids(app.backups.read(name)) if name else ():
+        current = state.aliases.get(key_id, key_id)
+        for key in app.known(state):
+            if key.key_id in {key_id, current} and key.command is not None:
+                secrets[key_id] = resolve_secret(key, app.env).secret or ""
+    return secrets
+
+
+def _wanted(
+    app: App,
+    snapshot: Snapshot,
+    entry: Undo | None,
+    name: str | None,
+    secrets: dict[str, str] | None,
+) -> bytes | None:
+    """What the config is to be; markers stay in it where ``secrets`` is None (a dry run)."""
+    if entry is None:
+        raw: bytes | None = app.backups.read(name or "")
+    else:
+        raw = _before(app, snapshot, entry)
+    if raw is None or secrets is None:
+        return raw
+    try:
+        return revealed(raw, secrets)
+    except KeyError:
+        raise KmiError(
+            "the key in that backup came from an api_key_command that is gone",
+            "swap another key in with `kmi use LABEL`",
+        ) from None
 
 
 def _before(app: App, snapshot: Snapshot, entry: Undo) -> bytes | None:
@@ -92,10 +136,10 @@ def _before(app: App, snapshot: Snapshot, entry: Undo) -> bytes | None:
     return apply_edits(snapshot.config, undo_edits(snapshot.config, before, entry.kind))
 
 
-def _put(app: App, snapshot: Snapshot, raw: bytes | None) -> None:
+def _put(app: App, snapshot: Snapshot, raw: bytes | None, by_command: set[str]) -> None:
     if raw == snapshot.raw:
         return
-    app.backups.save(snapshot, app.now())
+    app.backups.save(snapshot, app.now(), by_command)
     if raw is not None:
         replace_config(snapshot, raw)
         return

@@ -14,7 +14,8 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from kmi.auth_writing import env_text
-from kmi.clients import CLI, CODE, check_not_tombstone, find_program
+from kmi.client_args import CLI, CODE
+from kmi.clients import check_not_tombstone, find_program
 from kmi.demo import stand_in as stand_in_module
 from kmi.demo.fake_api import Behaviour, FakeKimi, quota_403, rate_429
 from kmi.errors import EXIT_FAILURE, EXIT_OK, KmiError
