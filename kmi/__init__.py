@@ -14,16 +14,28 @@ Where things happen:
 ``urls``           base URLs, parsed once
 ``auths``          the `_auths` directory: text to keys (pure), files to text (edge)
 ``selection``      ``choose()``: which key, why, and why not the others (pure)
+``picking``        choosing under the lock, with the programs that give secrets outside of it
+``swap``           putting a key into a client's config, and remembering it
+``error_texts``    an error's words, from any of the forms in which they arrive (pure)
+``verdict_table``  the classification of errors, as data (pure)
 ``verdicts``       what one upstream answer says about a key (pure)
 ``usages``         quota windows from a `/usages` answer (pure)
-``health``         how verdicts and windows change a key's state (pure)
+``health``         a key's status, from what is known of it (pure)
+``holds``          how long a verdict keeps a key out of use (pure)
+``transitions``    how answers change what is known of a key (pure)
+``retry_after``    how long an answer's headers ask to wait (pure)
 ``kimi_edits``     which fields of a client's config a key changes (pure)
 ``kimi_config``    the edit of that ``config.toml``, proven by a second parse (pure)
 ``config_file``    the same file on disk: read, compare, replace, back up
 ``store``          ``state.json`` under its lock, and the append-only records
 ``clients``        which client a program is, and how it takes a key
-``launcher``       environment, pinning and exec
+``client_args``    what a client's command line means (pure)
+``launcher``       how one process gets its own key (pure)
+``pins``           the private config or home of a pinned run
+``execute``        becoming another program
+``memo``           what lets the next run take the quick way
 ``api``            questions to the upstream about a key
+``upstream``       the only module that knows httpx
 ``output``         words for people, JSON for programs, nothing that leaks
 =================  ===================================================================
 """

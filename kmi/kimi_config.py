@@ -8,6 +8,7 @@ edited ones. Else nothing is returned.
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -164,7 +165,7 @@ def apply_edits(config: Config, edits: Edits) -> bytes:
     if not edits:
         return config.raw
     try:
-        document = parse(config.text)
+        document = parse(_without_tables(config, edits))
         for path, value in edits.items():
             _set(document, path, value)
         text = dumps(document)
@@ -213,17 +214,44 @@ def same_data(one: Any, other: Any) -> bool:
     return bool(one == other) or bool(one != one and other != other)
 
 
+def _without_tables(config: Config, edits: Edits) -> str:
+    """The text without the lines of tables that are to be removed whole; comments in them stay.
+
+    tomlkit would take the comments with them, also those that belong to the next table.
+    """
+    lines = config.text.split("\n")
+    for path, value in edits.items():
+        if value is not None or not isinstance(value_at(config.data, path), dict):
+            continue
+        header = re.compile(r"\s*\[\s*" + r"\s*\.\s*".join(map(re.escape, path)) + r"\s*\]")
+        inside = False
+        kept = []
+        for line in lines:
+            if line.lstrip().startswith("["):
+                inside = header.match(line) is not None
+            if not inside or not line.strip() or line.lstrip().startswith("#"):
+                kept.append(line)
+        lines = kept
+    return "\n".join(lines)
+
+
 def _other_lines_changed(config: Config, edits: Edits, text: str) -> bool:
-    """Whether more lines differ than fields were replaced; only where none was added or removed."""
-    replaced = all(
-        value is not None and isinstance(value_at(config.data, path), type(value))
-        for path, value in edits.items()
-    )
-    if not replaced:
-        return False
-    before, after = config.text.split("\n"), text.split("\n")
-    differing = sum(one != other for one, other in zip(before, after))
-    return len(before) != len(after) or differing > len(edits)
+    """Whether more of the old lines are missing in the new text than edits account for."""
+    old_values = {path: value_at(config.data, path) for path in edits}
+    may_go = 0
+    for path, value in edits.items():
+        old = old_values[path]
+        if isinstance(old, dict) and value is None:
+            may_go += 1 + len(old)
+        elif old is not None:
+            may_go += 1
+    old, new = config.text.split("\n"), text.split("\n")
+    if len(old) == len(new):
+        return sum(one != other for one, other in zip(old, new)) > may_go
+    from difflib import SequenceMatcher
+
+    blocks = SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()
+    return len(old) - sum(block.size for block in blocks) > may_go
 
 
 def _cannot_edit(config: Config, why: str) -> ConfigError:

@@ -12,6 +12,7 @@ Rules, and where they come from (kimi-cli 1.51.0, Kimi Code 2.1.0):
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -195,12 +196,13 @@ def model_for(config: Config | None, credential: Credential) -> dict[str, Any]:
 def minimal_config(credential: Credential) -> str:
     """The smallest config that both clients accept (kimi-clients.md 13)."""
     model = model_for(None, credential)
+    # A JSON string of ASCII text is a basic string of TOML.
     return (
         f'default_model = "{OWN_NAME}"\n\n'
         f"[providers.{OWN_NAME}]\n"
         'type = "kimi"\n'
-        f'base_url = "{credential.base_url}"\n'
-        f'api_key = "{credential.secret}"\n\n'
+        f"base_url = {json.dumps(str(credential.base_url))}\n"
+        f"api_key = {json.dumps(credential.secret)}\n\n"
         f"[models.{OWN_NAME}]\n"
         f'provider = "{OWN_NAME}"\n'
         f'model = "{model["model"]}"\n'

@@ -52,12 +52,17 @@ def decide(
 
 
 def active_id(app: App, state: State, client: str, keys: tuple[ApiKey, ...]) -> str | None:
-    """The active key: what kmi swapped in last, else what the config holds already."""
+    """The active key: what kmi swapped in last, else what the config holds, else the last run's."""
     active = state.active.get(client)
     if active is not None:
         return active.key_id
     live = live_key(app.read_config(client), keys)
-    return None if live is None else live.key_id
+    if live is not None:
+        return live.key_id
+    # Runs beside the config (an OAuth login) swap nothing in; the last one's key is kept.
+    used = app.store.last_runs()
+    recent = [key.key_id for key in keys if key.key_id in used]
+    return max(recent, key=lambda key_id: used[key_id], default=None)
 
 
 def pick_and_commit(

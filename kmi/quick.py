@@ -102,7 +102,7 @@ def try_quick(words: list[str], env: Mapping[str, str]) -> int | None:
         return None
     try:
         return _run(command, name, kind, env)
-    except (OSError, ValueError, ImportError, _DoubtError):
+    except (OSError, ValueError, KeyError, IndexError, ImportError, _DoubtError):
         return None
 
 
@@ -165,7 +165,7 @@ def find_executable(typed: str, env: Mapping[str, str]) -> str:
     if "/" in typed:
         paths = [typed]
     else:
-        paths = [f"{folder or '.'}/{typed}" for folder in env.get("PATH", "").split(":")]
+        paths = [f"{folder or '.'}/{typed}" for folder in env.get("PATH", os.defpath).split(":")]
     for path in paths:
         try:
             mode = os.stat(path).st_mode

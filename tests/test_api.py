@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import threading
 import time
+import tracemalloc
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -289,6 +290,18 @@ def test_a_body_that_is_not_read(server: HTTPServer, body: bytes, encoding: str,
     assert says in answer.error
 
 
+def test_a_gzip_bomb_does_not_fill_the_memory(server: HTTPServer) -> None:
+    bomb = gzip.compress(b" " * (64 * BODY_MAX))
+    server.expect_request("/v1/usages").respond_with_data(
+        bomb, headers={"Content-Encoding": "gzip"}
+    )
+    tracemalloc.start()
+    ask(server)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * BODY_MAX
+
+
 def test_a_huge_refusal_still_counts_by_its_status(server: HTTPServer) -> None:
     server.expect_request("/v1/usages").respond_with_data(b"x" * (BODY_MAX + 1), status=402)
     answer = ask(server)
@@ -461,6 +474,17 @@ def test_loopback_is_never_asked_through_a_proxy(server: HTTPServer) -> None:
     env = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
     env["ALL_PROXY"] = "http://127.0.0.1:9"
     assert check_keys([one], env=env)[one.key_id].reading is not None
+
+
+def test_httpx_itself_reads_nothing_from_the_environment(
+    server: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    server.expect_request("/v1/usages").respond_with_json(USAGES)
+    assert ask(server).reading is not None
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "nonsense", "http://proxy:canary"])

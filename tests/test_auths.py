@@ -501,8 +501,8 @@ toml_bits = st.lists(
             "\\u00",
             "-",
             "e",
+            *list("\n\r\t "),
         ]
-        + list("\n\r\t ")
     ),
     max_size=14,
 ).map("".join)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import datetime
 import difflib
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 import tomlkit
-from hypothesis import assume, given
+from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
 from kmi.errors import ConfigError
@@ -607,7 +608,7 @@ names = st.one_of(
     st.sampled_from(
         ["a", "b-c", "d_1", "api_key", "providers", "models", "p", "x y", "m:n", "\u00e9", ""]
     ),
-    st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=6),
+    st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=6),
 )
 bare = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
@@ -667,7 +668,7 @@ scalars = st.one_of(
             "[{x=1},{y=[2]}]",
         ]
     ),
-    st.text(st.characters(blacklist_categories=("Cs",)), max_size=8).map(basic),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=8).map(basic),
 )
 comments = st.sampled_from(["", "", " # note", f'  # api_key = "{OLD}"', "\t#"])
 blank = st.sampled_from(
@@ -732,7 +733,9 @@ def documents(draw: st.DrawFn) -> tuple[str, str, str]:
         parts += [f"providers.{draw(keys(owner))}.{f}{draw(comments)}\n" for f in fields]
         block = ""
     other = draw(names)
-    models = f"[models.{draw(keys(model))}]\nprovider = {basic(owner)}\nmodel = 'm'\n{draw(pairs({'provider', 'model', 'api_key', 'base_url', 'oauth'}))}"
+    known = {"provider", "model", "api_key", "base_url", "oauth"}
+    models = f"[models.{draw(keys(model))}]\nprovider = {basic(owner)}\nmodel = 'm'\n"
+    models += draw(pairs(known))
     blocks = [block, models, f"[[tables]]\nx = 1\n[[tables]]\n{draw(pairs(set()))}"]
     if other not in top | {"tables"} and style != "dotted":
         blocks.append(f"[{draw(keys(other))}]\n{draw(pairs(set()))}")
@@ -761,25 +764,32 @@ def expected_after(config: Config, edits: dict[tuple[str, ...], Any]) -> dict[st
     return data
 
 
+def edited(config: Config, edits: dict[tuple[str, ...], Any]) -> bytes | None:
+    """The edited bytes; None when kmi declines the layout."""
+    try:
+        return apply_edits(config, edits)
+    except ConfigError as error:
+        if error.code != "unsafe-edit":
+            raise
+        return None
+
+
 @given(document=documents(), client=st.sampled_from([CLI, CODE]), bom=st.booleans())
 def test_a_swap_touches_the_intended_values_only(
     document: tuple[str, str, str], client: str, bom: bool
 ) -> None:
-    text, owner, _ = document
-    assume(owner not in {OWN_NAME})
+    text, owner, model = document
+    assume(model)  # an empty one is none
     raw = b"\xef\xbb\xbf" * bom + text.encode()
     try:
         config = parse(raw, client)
     except ConfigError:
-        assume(False)  # a name was used twice
-        return
+        reject()  # a name was used twice
     edits = swap_edits(config, CREDENTIAL)
     assert ("providers", owner, "api_key") in edits
-    try:
-        after = apply_edits(config, edits)
-    except ConfigError as error:
+    after = edited(config, edits)
+    if after is None:
         # It may decline a layout, but only one in which it has to add a field.
-        assert error.code == "unsafe-edit"
         assert value_at(config.data, ("providers", owner, "api_key")) is None
         return
     assert after.startswith(b"\xef\xbb\xbf") is bom
@@ -796,6 +806,11 @@ def test_a_swap_touches_the_intended_values_only(
     assert apply_edits(parse(after, client), swap_edits(parse(after, client), CREDENTIAL)) == after
 
 
+def lone_comments(text: str) -> list[str]:
+    """The comments that stand on a line of their own."""
+    return [line for line in text.splitlines() if line.startswith("#")]
+
+
 @given(document=documents(), client=st.sampled_from([CLI, CODE]))
 def test_adopting_and_undoing_gives_the_old_data(
     document: tuple[str, str, str], client: str
@@ -806,15 +821,11 @@ def test_adopting_and_undoing_gives_the_old_data(
         config = parse(text, client)
         adopted = parse(apply_edits(config, adopt_edits(config, CREDENTIAL)), client)
     except ConfigError:
-        assume(False)
-        return
+        reject()
     assert adopted.secret == NEW
-    try:
-        back = apply_edits(adopted, undo_edits(adopted, config, "adopt"))
-    except ConfigError as error:
-        assert error.code == "unsafe-edit"
-        return
-    assert same_data(data_of(back), config.data)
+    assert lone_comments(adopted.text) == lone_comments(text)
+    back = edited(adopted, undo_edits(adopted, config, "adopt"))
+    assert back is None or same_data(data_of(back), config.data)
 
 
 @given(
@@ -826,10 +837,8 @@ def test_any_bytes_are_a_config_or_a_clean_error(raw: bytes) -> None:
             config = parse(raw, client)
         except ConfigError:
             continue
-        try:
-            apply_edits(config, swap_edits(config, CREDENTIAL))
-        except ConfigError as error:
-            assert error.code in {"no-model", "oauth-login", "not-kimi", "unsafe-edit"}
+        with contextlib.suppress(ConfigError):
+            assert parse(apply_edits(config, swap_edits(config, CREDENTIAL)), client).secret == NEW
 
 
 odd = st.sampled_from(
