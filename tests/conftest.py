@@ -57,7 +57,7 @@ k = {{ provider = "my kimi", model = "kimi-for-coding", max_context_size = 26214
 
 def write_private(path: Path, content: str | bytes, mode: int = 0o600) -> Path:
     """Write a file, and its directories, with exactly this mode."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     path.chmod(mode)
     return path

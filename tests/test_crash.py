@@ -95,7 +95,7 @@ ERRORS = {
     "flock": ["ENOLCK", "ENOSYS", "EIO"],
 }
 #: For a file that is only read.
-READ_ERRORS = ["EIO", "EACCES", "EMFILE"]
+READ_ERRORS = ["EIO", "EMFILE"]
 
 
 @pytest.fixture(scope="module", autouse=True)
