@@ -14,6 +14,7 @@ Where things happen:
 ``urls``           base URLs, parsed once
 ``auths``          the `_auths` directory: text to keys (pure), files to text (edge)
 ``selection``      ``choose()``: which key, why, and why not the others (pure)
+``running``        one run, from the choice to exec
 ``picking``        choosing under the lock, with the programs that give secrets outside of it
 ``swap``           putting a key into a client's config, and remembering it
 ``error_texts``    an error's words, from any of the forms in which they arrive (pure)

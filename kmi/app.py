@@ -6,6 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from kmi import shell_files
 from kmi.errors import ConfigError, KmiError, TryLaterError
 from kmi.timezones import find_timezone, show_time, utc_text
 
@@ -45,6 +46,7 @@ class App:
         self._settings: Settings | None = None
         self._keyring: Keyring | None = None
         self._store: Store | None = None
+        self._keys_changed = False
 
     def now(self) -> float:
         """Seconds since the epoch."""
@@ -94,11 +96,14 @@ class App:
             for problem in keyring.problems:
                 self.screen.warn(str(problem))
             self._keyring = keyring
+            self._keys_changed = False
+            shell_files.write_labels(self, keyring.keys)
         return self._keyring
 
     def forget_keyring(self) -> None:
         """Read the auth files again at the next use."""
         self._keyring = None
+        self._keys_changed = True
 
     @property
     def store(self) -> Store:
@@ -108,9 +113,30 @@ class App:
 
             settings = self.settings
             self._store = Store(
-                settings.state_dir, self.screen.note, enforce_modes=settings.enforce_file_perms
+                settings.state_dir,
+                self.screen.note,
+                enforce_modes=settings.enforce_file_perms,
+                saved=self._show_in_shells,
             )
         return self._store
+
+    def _show_in_shells(self, state: State) -> None:
+        """After every save: what prompts show of it."""
+        keys = None if self._keyring is None else self.known(state)
+        shell_files.write_prompt(self, state, keys)
+
+    def finish(self) -> None:
+        """At a command's end: leave shells with what it learnt about labels and statuses."""
+        if self._keys_changed:
+            from kmi.auths import load_keyring
+
+            # Once more, without a word: what is wrong with the files was told before.
+            self._keyring = load_keyring(self.settings, change_modes=False)
+            shell_files.write_labels(self, self._keyring.keys)
+            state = self.store.read()
+            shell_files.write_prompt(self, state, self.known(state))
+        elif self._keyring is not None and self.store.last is not None:
+            shell_files.refresh_mark(self, self.store.last, self.known(self.store.last))
 
     @property
     def backups(self) -> Backups:

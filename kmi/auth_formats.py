@@ -5,11 +5,11 @@ Pure: bytes in, entries and problems out. What is wrong is always said, with its
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import Any
 
+from kmi.digest import sha256_hex
 from kmi.errors import KmiError
 from kmi.model import ApiKey, Problem
 from kmi.settings import nearest
@@ -60,7 +60,7 @@ class _BadError(Exception):
 
 def key_id_of(secret: str) -> str:
     """How state, records and traces name a key: the first 12 hex digits of SHA-256."""
-    return hashlib.sha256(secret.encode()).hexdigest()[:12]
+    return sha256_hex(secret.encode())[:12]
 
 
 def provisional_id(command: str) -> str:
@@ -199,13 +199,13 @@ def _sections(table: dict[str, Any], text: str, report: Any) -> list[_Section]:
                 known[name] = value
             else:
                 hint = nearest(name, tuple(FIELDS)) or "remove it"
-                bad = _BadError(f"{name!r} is not a field of auth files", hint, _line(text, name))
+                bad = _BadError(f"{name!r} is not a field of auth files", hint, line_of(text, name))
                 report(bad, fatal=False)
-        lines = {name: line for name in known if (line := _line(text, name)) is not None}
+        lines = {name: line for name in known if (line := line_of(text, name)) is not None}
         return [_Section(known, lines)]
     providers = table["providers"]
     if not isinstance(providers, dict):
-        raise _BadError("'providers' is not a table of providers", "", _line(text, "providers"))
+        raise _BadError("'providers' is not a table of providers", "", line_of(text, "providers"))
     return _provider_sections(providers, report)
 
 
@@ -228,7 +228,7 @@ def _provider_sections(providers: dict[str, Any], report: Any) -> list[_Section]
     return sections
 
 
-def _line(text: str, name: str) -> int | None:
+def line_of(text: str, name: str) -> int | None:
     """The first line that sets a field, by its look: parsers of TOML and JSON keep no lines."""
     found = re.search(rf"^[\s{{,]*[\"']?{re.escape(name)}[\"']?\s*[=:.\]]", text, re.MULTILINE)
     if found is None:

@@ -7,7 +7,6 @@ compares immediately before the rename; it never "repairs" what it can't read.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import time
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kmi.backup_secrets import hidden
+from kmi.digest import sha256_hex
 from kmi.errors import ConfigError, KmiError, RefusedError
 from kmi.files import ensure_private_dir, read_regular, sweep_temporaries, write_atomic
 from kmi.kimi_config import MAX_CONFIG_BYTES, Config, parse_config
@@ -184,7 +184,7 @@ def _check_unchanged(snapshot: Snapshot) -> None:
 
 def fingerprint(raw: bytes) -> str:
     """SHA-256 of a file's bytes, to recognise them again."""
-    return hashlib.sha256(raw).hexdigest()
+    return sha256_hex(raw)
 
 
 class Backups:

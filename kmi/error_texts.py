@@ -11,6 +11,8 @@ import re
 from itertools import islice
 from typing import NamedTuple
 
+from kmi.digest import sha256_hex
+
 #: How much of a body is looked at. The longest error body in kimi-api.md has under 1 KiB; the rest
 #: of a larger one can't change what it means.
 BODY_MAX = 64 * 1024
@@ -218,9 +220,7 @@ def group_named(text: str) -> str | None:
 
 def short_hash(name: str) -> str:
     """The first 12 hex digits of SHA-256: enough to tell accounts apart, none to find one."""
-    import hashlib
-
-    return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:12]
+    return sha256_hex(name.encode("utf-8", "replace"))[:12]
 
 
 def evidence(text: str) -> str:

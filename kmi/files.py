@@ -94,6 +94,7 @@ def write_atomic(
     mode: int = 0o600,
     like: os.stat_result | None = None,
     before_replace: Callable[[], None] | None = None,
+    durable: bool = True,
 ) -> None:
     """Replace a file so that at every moment either the old or the new bytes are there.
 
@@ -105,6 +106,7 @@ def write_atomic(
         data: the new content.
         mode: the permission bits of the result.
         like: the file that is replaced; its owner and extended attributes are kept.
+        durable: whether it must survive a power cut; what can be made anew need not.
         before_replace: called last before the rename; what it raises stops the replacement.
     """
     temporary = f"{_temporary_prefix(path)}{os.getpid()}-{os.urandom(4).hex()}"
@@ -117,7 +119,8 @@ def write_atomic(
                 _keep_attributes(fd, path, like)
             if mode != 0o600 and hasattr(os, "fchmod"):
                 os.fchmod(fd, mode)
-            os.fsync(fd)
+            if durable:
+                os.fsync(fd)
         finally:
             os.close(fd)
         if before_replace is not None:
@@ -126,6 +129,8 @@ def write_atomic(
     except BaseException:
         _unlink_quietly(temporary)
         raise
+    if not durable:
+        return
     try:
         fsync_dir(os.path.dirname(path) or ".")
     except OSError:

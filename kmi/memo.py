@@ -70,7 +70,7 @@ def write_memo(
             os.unlink(path)
         return
     ensure_private_dir(os.path.dirname(path))
-    write_atomic(path, text.encode("ascii"))
+    write_atomic(path, text.encode("ascii"), durable=False)
 
 
 def _memo(

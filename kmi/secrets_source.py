@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
-import subprocess
 from typing import TYPE_CHECKING
 
 from kmi.auth_formats import check_secret, key_id_of
@@ -30,6 +28,9 @@ def resolve_secret(key: ApiKey, env: Mapping[str, str]) -> ApiKey:
     """
     if key.secret is not None or key.command is None:
         return key
+    import shlex
+    import subprocess
+
     try:
         words = shlex.split(key.command)
     except ValueError:

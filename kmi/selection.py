@@ -30,7 +30,10 @@ class Policy:
     Attributes:
         strategy: one of ``settings.STRATEGIES``.
         named: the label that was asked for (``-k``); it wins over every state.
-        allowed: the labels that the project binding admits, or None.
+        allowed: the labels that a strict project binding admits, or None.
+        preferred: the labels that the project binding names, in their order; they come before
+            every other key, and before the strategy.
+        bound_by: where that binding is, for reasons.
         unavailable: ``{label: why}`` for keys that just can't be had (a failing command, a base
             URL that is not allowed).
     """
@@ -38,6 +41,8 @@ class Policy:
     strategy: str = "sticky"
     named: str | None = None
     allowed: frozenset[str] | None = None
+    preferred: tuple[str, ...] = ()
+    bound_by: str = "the project's binding"
     unavailable: Mapping[str, str] = field(default_factory=dict)
     rotate_on_tie: bool = True
     include_warn: bool = False
@@ -78,7 +83,10 @@ def choose(
         return _named(policy.named, keys, why_not, view)
     if not usable:
         return _none_usable(keys, why_not, view)
-    if rotate:
+    first = _first_bound(usable, policy)
+    if first is not None:
+        pick, reason, code = first, f"it is the first usable key of {policy.bound_by}", "bound"
+    elif rotate:
         pick, reason, code = _rotate(usable, view)
     else:
         pick, reason, code = STRATEGY[policy.strategy](usable, list(keys), view)
@@ -86,6 +94,8 @@ def choose(
     for key in usable:
         if key is not pick:
             rejected[key.label] = f"usable, but {_compare(key, pick, code, view)}"
+    if first is None and policy.preferred:
+        reason = f"no key of {policy.bound_by} can be used; {reason}"
     return Decision(pick, reason, code, rejected)
 
 
@@ -123,7 +133,7 @@ class _View:
 def unusable(key: ApiKey, state: KeyState, policy: Policy, now: float) -> str:
     """Why a key can't be used now; "" when it can."""
     if policy.allowed is not None and key.label not in policy.allowed:
-        return "not allowed by the project's binding"
+        return f"not allowed by {policy.bound_by}"
     if key.label in policy.unavailable:
         return policy.unavailable[key.label]
     if key.disabled:
@@ -134,6 +144,12 @@ def unusable(key: ApiKey, state: KeyState, policy: Policy, now: float) -> str:
     if policy.require_usage:
         return _usage_missing(state, policy, now)
     return ""
+
+
+def _first_bound(usable: Sequence[ApiKey], policy: Policy) -> ApiKey | None:
+    """The usable key that stands first in the project's binding."""
+    by_label = {key.label: key for key in usable}
+    return next((by_label[label] for label in policy.preferred if label in by_label), None)
 
 
 def _usage_missing(state: KeyState, policy: Policy, now: float) -> str:
@@ -277,6 +293,8 @@ def _next(candidates: Sequence[ApiKey], order: Sequence[ApiKey], active: str | N
 
 def _compare(key: ApiKey, pick: ApiKey, code: str, view: _View) -> str:
     """Why a usable key was not the pick."""
+    if code == "bound":
+        return f"{pick.label} comes first in {view.policy.bound_by}"
     if code == "active":
         return f"{pick.label} is active (sticky)"
     if code in {"next", "tie"}:

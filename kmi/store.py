@@ -47,6 +47,7 @@ class Transaction:
             data = json.dumps(now, separators=(",", ":"), sort_keys=True).encode() + b"\n"
             self._store.write(self._store.state_file, data)
             self._before = now
+        self._store.saved(self.state)
 
     def record_run(self, record: Mapping[str, Any]) -> None:
         """Append to ``runs.jsonl``."""
@@ -69,15 +70,32 @@ class Store:
         directory: it is made when something is first written.
         notice: what the person is told while kmi waits or repairs something.
         enforce_modes: tighten the directory when others can get into it.
+        saved: called with the state after every save, while the lock is held.
+
+    Attributes:
+        last: the state that was read or saved last; None before.
     """
 
     def __init__(
-        self, directory: str, notice: Callable[[str], None], *, enforce_modes: bool = True
+        self,
+        directory: str,
+        notice: Callable[[str], None],
+        *,
+        enforce_modes: bool = True,
+        saved: Callable[[State], None] | None = None,
     ) -> None:
         self.directory = directory
         self.state_file = os.path.join(directory, "state.json")
         self._notice = notice
         self._enforce = enforce_modes
+        self._saved = saved
+        self.last: State | None = None
+
+    def saved(self, state: State) -> None:
+        """Tell whoever wants to know that the state was saved."""
+        self.last = state
+        if self._saved is not None:
+            self._saved(state)
 
     def path(self, *names: str) -> str:
         """A path below the state directory."""
@@ -118,7 +136,8 @@ class Store:
 
     def read(self) -> State:
         """The state, without a lock: an atomic replace makes every reading whole."""
-        return self._read(under_lock=False)
+        self.last = self._read(under_lock=False)
+        return self.last
 
     def _read(self, *, under_lock: bool) -> State:
         try:
@@ -139,30 +158,31 @@ class Store:
             ) from None
         except (ValueError, RecursionError) as error:
             if under_lock:
-                self._set_aside(error)
+                self.set_aside(self.state_file, error)
             else:
                 self._notice(f"{self.state_file} can't be read; the next change sets it aside")
             return State()
 
-    def _set_aside(self, error: Exception) -> None:
-        folder, name = os.path.split(self.state_file)
+    def set_aside(self, path: str, error: Exception) -> None:
+        """Rename one of kmi's own files that can't be read; the lock must be held."""
+        folder, name = os.path.split(path)
         stamp = utc_text(time.time()).replace(":", "").replace("-", "").replace(".", "")
-        aside = f"{self.state_file}.corrupt-{stamp}"
-        os.replace(self.state_file, aside)
+        aside = f"{path}.corrupt-{stamp}"
+        os.replace(path, aside)
         why = "it is nested too deeply" if isinstance(error, RecursionError) else "it is damaged"
-        self._notice(f"{self.state_file} can't be read ({why}); it is kept as {aside}")
+        self._notice(f"{path} can't be read ({why}); it is kept as {aside}")
         old = sorted(e for e in os.listdir(folder) if e.startswith(f"{name}.corrupt-"))
         for entry in old[:-CORRUPT_KEPT]:
             os.unlink(os.path.join(folder, entry))
 
-    def write(self, path: str, data: bytes) -> None:
+    def write(self, path: str, data: bytes, *, durable: bool = True) -> None:
         """Replace one of kmi's own files.
 
         Raises:
             RefusedError: the system refused.
         """
         try:
-            write_atomic(path, data)
+            write_atomic(path, data, durable=durable)
         except OSError as error:
             raise RefusedError(
                 f"can't write {path}: {error.strerror}", "check the disk, its owner and mode"

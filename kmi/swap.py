@@ -22,6 +22,7 @@ from kmi.state import UNDO_KEPT, Active, Undo
 
 if TYPE_CHECKING:
     from kmi.app import App
+    from kmi.kimi_config import Config, Edits
     from kmi.model import ApiKey
     from kmi.store import Transaction
 
@@ -65,23 +66,45 @@ def proposed(snapshot: Snapshot, key: ApiKey, *, adopt: bool) -> tuple[str, byte
     Raises:
         ConfigError: the config can't take an API key as it is.
     """
-    credential = credential_of(key)
     if snapshot.config is None:
-        return "create", minimal_config(credential).encode()
-    kind = "swap"
-    try:
-        edits = swap_edits(snapshot.config, credential)
-    except ConfigError as error:
-        if not adopt or error.code not in ADOPTABLE:
-            raise
-        kind, edits = "adopt", adopt_edits(snapshot.config, credential)
+        return "create", minimal_config(credential_of(key)).encode()
+    kind, edits = wanted_edits(snapshot.config, key, adopt=adopt)
     return kind, apply_edits(snapshot.config, edits)
 
 
+def wanted_edits(config: Config, key: ApiKey, *, adopt: bool) -> tuple[str, Edits]:
+    """Which fields have to change, and the kind of change.
+
+    Raises:
+        ConfigError: the config can't take an API key as it is.
+    """
+    credential = credential_of(key)
+    try:
+        return "swap", swap_edits(config, credential)
+    except ConfigError as error:
+        if not adopt or error.code not in ADOPTABLE:
+            raise
+        return "adopt", adopt_edits(config, credential)
+
+
 def swap(
-    app: App, transaction: Transaction, client: str, key: ApiKey, *, adopt: bool = False
+    app: App,
+    transaction: Transaction,
+    client: str,
+    key: ApiKey,
+    *,
+    adopt: bool = False,
+    seen: Snapshot | None = None,
 ) -> Swapped:
     """Make a client's config hold a key, and remember it. The caller saves the state.
+
+    Args:
+        app: the world.
+        transaction: the lock is held.
+        client: whose config.
+        key: with its secret.
+        adopt: a provider of kmi's own may be added where the config can't take a key.
+        seen: the config as it was read under this lock, to spare the first reading.
 
     Raises:
         ConfigError, RefusedError: the config can't be changed; it is as it was.
@@ -91,7 +114,8 @@ def swap(
     active = state.active.get(client)
     before = None if active is None else active.label
     for _ in range(ATTEMPTS):
-        snapshot = app.read_config(client)
+        snapshot = seen or app.read_config(client)
+        seen = None
         kind, raw = proposed(snapshot, key, adopt=adopt)
         if raw == snapshot.raw:
             if too_open(snapshot):
@@ -160,7 +184,7 @@ def write_prompt(app: App, label: str | None) -> None:
                 return
     except OSError:
         pass
-    app.store.write(path, line)
+    app.store.write(path, line, durable=False)
 
 
 def live_key(snapshot: Snapshot, keys: tuple[ApiKey, ...]) -> ApiKey | None:

@@ -1,0 +1,308 @@
+"""One run, from the choice to exec: swap, remember and record under the lock, then become."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from kmi import launcher
+from kmi.errors import EXIT_OK, ConfigError
+from kmi.execute import become, run_env
+from kmi.picking import decide, pick_and_commit
+from kmi.quick import plain_call
+from kmi.selection import unusable
+from kmi.timezones import utc_text
+
+if TYPE_CHECKING:
+    import argparse
+
+    from kmi.app import App
+    from kmi.clients import Program
+    from kmi.config_file import Snapshot
+    from kmi.launcher import Launch
+    from kmi.model import ApiKey, Decision
+    from kmi.state import State
+    from kmi.store import Transaction
+    from kmi.swap import Swapped
+
+#: How many of the keys that were not picked a record names.
+REJECTED_KEPT = 50
+#: What a config can lack so that the run gets its key beside it.
+BESIDE = {"oauth-login", "no-model", "key-variable"}
+
+
+class Run:
+    """One run, from the choice to exec."""
+
+    def __init__(
+        self,
+        app: App,
+        args: argparse.Namespace,
+        program: Program,
+        client: str,
+        arguments: list[str],
+    ) -> None:
+        self.app = app
+        self.args = args
+        self.program = program
+        self.client = client
+        self.arguments = arguments
+        self.run_id = os.urandom(6).hex()
+        self.outer = app.env.get("KMI_ACTIVE_KEY") if app.env.get("KMI_RUN_ID") else None
+        self.strategy: str = args.strategy or app.settings.strategy
+        self.switched = False
+
+    def start(self) -> int:
+        """Choose, swap, record; then exec."""
+        self.app.require_keys()
+        if self.args.key is not None:
+            self.app.require_key(self.args.key)
+        if self.app.dry_run:
+            return self._show()
+        adopt = self._adopt()
+        launch, decision, key = pick_and_commit(
+            self.app,
+            self.decide,
+            lambda transaction, decision, key: self._commit(transaction, decision, key, adopt),
+            named=self.args.key,
+        )
+        return self._become(launch, key, decision)
+
+    def decide(self, state: State, unavailable: dict[str, str]) -> Decision:
+        """Pick a key by the state as it is now.
+
+        Raises:
+            TryLaterError: every key is out.
+        """
+        named = self.args.key
+        if named is None and self._keeps_outer(state, unavailable):
+            named = self.outer
+        return decide(
+            self.app,
+            state,
+            self.client,
+            named=named,
+            strategy=self.strategy,
+            unavailable=unavailable,
+        )
+
+    def _keeps_outer(self, state: State, unavailable: dict[str, str]) -> bool:
+        """Inside another run its key is kept, unless told otherwise or it is out."""
+        if not self.nested:
+            return False
+        policy = self.app.policy(unavailable=unavailable)
+        return any(
+            key.label == self.outer
+            and not unusable(key, state.key(key.key_id), policy, self.app.now())
+            for key in self.app.known(state)
+        )
+
+    @property
+    def nested(self) -> bool:
+        """Whether this run keeps the key of the one around it."""
+        return self.outer is not None and self.args.key is None and self.args.strategy is None
+
+    def _commit(
+        self, transaction: Transaction, decision: Decision, key: ApiKey, adopt: bool
+    ) -> Launch:
+        """Swap, remember and record, all under the lock."""
+        from kmi import pins
+        from kmi.swap import credential_of, swap
+
+        app, state = self.app, transaction.state
+        pins.sweep(app.store.path("pins"))
+        snapshot = app.read_config(self.client)
+        write = app.settings.write_config and not self.nested
+        if write and self._beside(snapshot, key, adopt=adopt):
+            write = False
+        swapped = None
+        if write:
+            swapped = swap(app, transaction, self.client, key, adopt=adopt, seen=snapshot)
+            snapshot = swapped.snapshot
+            self.switched = swapped.changed
+        config = snapshot.config
+        launch = launcher.plan(
+            self.program.client,
+            self.client,
+            self.arguments,
+            app.env,
+            None if config is None else config.key_variable,
+            credential_of(key),
+            label=key.label,
+            pin=self.args.pin or self.args.key is not None or self.strategy == "round-robin"
+            or not write,
+            nested=self.outer is not None,
+        )  # fmt: skip
+        launch = self._make_private(launch, snapshot, key, swapped)
+        if self.switched:
+            state.keys[key.key_id] = dataclasses.replace(
+                state.key(key.key_id), label=key.label, last_used=app.now()
+            )
+        transaction.save()
+        transaction.record_run(self._record(decision, key, launch, changed=self.switched))
+        if swapped is not None:
+            self._remember(transaction, key, launch, swapped.raw)
+        if swapped is not None and swapped.changed:
+            after = {"after": key.label, "key": key.key_id, "run": self.run_id}
+            app.audit(transaction, "changed", client=self.client, before=swapped.before, **after)
+        return launch
+
+    def _beside(self, snapshot: Snapshot, key: ApiKey, *, adopt: bool) -> bool:
+        """Whether the run gets its key beside the config, because the config can't take it.
+
+        Raises:
+            ConfigError: neither is possible.
+        """
+        from kmi.swap import wanted_edits
+
+        if snapshot.config is None:
+            return False
+        try:
+            wanted_edits(snapshot.config, key, adopt=adopt)
+        except ConfigError as error:
+            if error.code not in BESIDE:
+                raise
+            if error.code != "key-variable":
+                self.app.screen.note(
+                    f"{error.message}; this run gets {key.label!r} for itself ({error.fix})"
+                )
+            return True
+        return False
+
+    def _make_private(
+        self, launch: Launch, snapshot: Snapshot, key: ApiKey, swapped: Swapped | None
+    ) -> Launch:
+        """Make the private config or home of a pinned run, and point the program at it."""
+        from kmi import pins
+        from kmi.kimi_config import apply_edits
+        from kmi.kimi_edits import minimal_config, pin_edits
+        from kmi.paths import client_home
+        from kmi.swap import credential_of
+
+        if not launch.private:
+            return launch
+        credential = credential_of(key)
+        if swapped is not None:
+            data = swapped.raw
+        elif snapshot.config is None:
+            data = minimal_config(credential).encode()
+        else:
+            data = apply_edits(snapshot.config, pin_edits(snapshot.config, credential))
+        directory = self.app.store.path("pins")
+        if launch.private == "file":
+            path = pins.create_file(directory, self.run_id, data)
+            self.arguments = ["--config-file", path, *self.arguments]
+            return launch
+        real = client_home(self.client, self.app.env)
+        home = pins.create_home(directory, self.run_id, data, real)
+        variables = {**launch.variables, "KIMI_CODE_HOME": home, "KMI_CLIENT_HOME": real}
+        return dataclasses.replace(launch, variables=variables)
+
+    def _remember(self, transaction: Transaction, key: ApiKey, launch: Launch, raw: bytes) -> None:
+        """Let the next run take the quick way, if it would do the same without a word."""
+        from kmi.memo import write_memo
+
+        app, typed = self.app, self.program.typed
+        plain = self.strategy == "sticky" == app.settings.strategy and not any(
+            (self.args.key, self.args.pin, self.args.client, self.args.adopt, self.outer)
+        )
+        quiet = not (app.screen.warned or launch.notes or app.keyring.problems)
+        if not plain or not quiet or key.command is not None or launch.private == "home":
+            return
+        if self.program.client is not None and (
+            os.sep in typed or not plain_call(self.arguments[2 * (launch.private == "file") :])
+        ):
+            return
+        again = self.decide(transaction.state, {})
+        if again.code != "active" or again.key != key:
+            return
+        write_memo(
+            app,
+            typed if self.program.client is not None else "other",
+            client=self.client,
+            config_raw=raw,
+            state=transaction.state,
+            record=self._record(again, key, launch, changed=False),
+            private=launch.private,
+            variables=launch.variables,
+        )
+
+    def _record(
+        self, decision: Decision, key: ApiKey, launch: Launch, *, changed: bool
+    ) -> dict[str, Any]:
+        """The line of ``runs.jsonl``; the first fields are the same for the quick way."""
+        return {
+            "schema": 1,
+            "ts": utc_text(self.app.now()),
+            "event": "run",
+            "run": self.run_id,
+            "pid": os.getpid(),
+            "cwd": _working_directory(),
+            "program": os.path.basename(self.program.typed),
+            "key": key.key_id,
+            "label": key.label,
+            "client": self.client,
+            "mode": launch.mode,
+            "strategy": self.strategy,
+            "code": decision.code,
+            "reason": decision.reason,
+            "changed": changed,
+            "rejected": dict(list(decision.rejected.items())[:REJECTED_KEPT]),
+        }
+
+    def _become(self, launch: Launch, key: ApiKey, decision: Decision) -> int:
+        app = self.app
+        for note in launch.notes:
+            app.screen.warn(note)
+        if decision.code == "named-anyway":
+            app.screen.warn(f"{key.label!r}: {decision.reason}")
+        elif self.outer is not None and key.label != self.outer:
+            app.screen.note(f"inside a run on {self.outer!r}; this one uses {key.label!r}")
+        elif self.switched:
+            app.screen.note(f"using {key.label!r}: {decision.reason}")
+        app.screen.detail(f"{key.label!r} ({launch.mode}): {decision.reason}")
+        inner = launcher.depth(app.env) + 1
+        env = run_env(app.env, launch.variables, key.label, self.run_id, inner)
+        return become(self.program.path, [self.program.typed, *self.arguments], env)
+
+    def _adopt(self) -> bool:
+        """Whether kmi may add a provider of its own beside a login: asked for, or agreed to."""
+        app = self.app
+        if self.args.adopt:
+            return True
+        if self.program.client is None or not app.settings.write_config or self.nested:
+            return False
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return False
+        config = app.read_config(self.client).config
+        if config is None or not config.has_login:
+            return False
+        if self.client in app.store.read().adopt_declined:
+            return False
+        agreed = app.screen.ask(
+            f"{config.name} has an OAuth login, beside which an API key has no effect.\n"
+            "Add a provider of kmi's own and make it the default? (`kmi undo` takes it back)"
+        )
+        if not agreed:
+            with app.store.transaction() as transaction:
+                transaction.state.adopt_declined.append(self.client)
+                transaction.save()
+        return agreed
+
+    def _show(self) -> int:
+        """A dry run: what would happen."""
+        from kmi.commands.swapping import show_change
+
+        app = self.app
+        show_change(app, self.client, self.decide(app.store.read(), {}), adopt=self.args.adopt)
+        app.screen.note(f"would start {self.program.path}")
+        return EXIT_OK
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
