@@ -1,4 +1,4 @@
-"""Write the pages of `docs/reference/` that come from the code: `python -m docs.generate`."""
+"""Write the files that come from the code: `python -m docs.generate`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import argparse
 import os
 from pathlib import Path
 
+from docs import completions
+from docs.manpage import manpage
 from kmi.cli import COMMANDS, build_parser
 from kmi.commands.config import shown_value
 from kmi.errors import EXIT_CODES
-from kmi.settings import RUNTIME_NAMES, TABLE
+from kmi.settings import RUNTIME_NAMES, SHELL_NAMES, TABLE
 
 HERE = Path(__file__).parent
 NOTE = "<!-- Written by `make docs` from the code; do not edit. -->\n\n"
@@ -39,6 +41,8 @@ def settings() -> str:
         "\n## Set by kmi for the programs it starts\n\n| name | meaning |\n| --- | --- |\n"
     )
     lines += [f"| `{name}` | {about} |\n" for name, about in RUNTIME_NAMES.items()]
+    lines.append("\n## Of the shells (`kmi init`)\n\n| name | meaning |\n| --- | --- |\n")
+    lines += [f"| `{name}` | {about} |\n" for name, about in SHELL_NAMES.items()]
     lines.append(
         "\n`NO_COLOR`, `FORCE_COLOR` and `TERM=dumb` are respected as usual. Flags are: `1`, `0`, "
         "`true`, `false`, `yes`, `no`, `on`, `off`.\n"
@@ -85,6 +89,10 @@ def _usage(parser: argparse.ArgumentParser) -> str:
                 words.append(f"[{action.option_strings[0]}{value}]")
         elif action.nargs == "*":
             words.append(f"[{_value(action)}...]")
+        elif action.nargs == "+":
+            words.append(f"{_value(action)} [{_value(action)}...]")
+        elif action.nargs == "?":
+            words.append(f"[{_value(action)}]")
         else:
             words.append(_value(action))
     return " ".join(words)
@@ -118,10 +126,20 @@ PAGES = {
 }
 
 
+#: Everything, by its path in the repository.
+FILES = {
+    **{f"docs/{name}": page for name, page in PAGES.items()},
+    "docs/man/kmi.1": manpage,
+    **completions.FILES,
+}
+
+
 def main() -> None:
-    """Write every page."""
-    for name, page in PAGES.items():
-        (HERE / name).write_text(page(), encoding="utf-8")
+    """Write every file."""
+    for name, content in FILES.items():
+        path = HERE.parent / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content(), encoding="utf-8")
 
 
 if __name__ == "__main__":

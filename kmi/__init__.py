@@ -25,6 +25,8 @@ Where things happen:
 ``holds``          how long a verdict keeps a key out of use (pure)
 ``transitions``    how answers change what is known of a key (pure)
 ``retry_after``    how long an answer's headers ask to wait (pure)
+``binding``        what a project's `.kmi.toml` says, and whether it counts (pure)
+``project``        the same files on disk, and what was decided about them
 ``kimi_edits``     which fields of a client's config a key changes (pure)
 ``kimi_config``    the edit of that ``config.toml``, proven by a second parse (pure)
 ``config_file``    the same file on disk: read, compare, replace, back up
@@ -37,6 +39,8 @@ Where things happen:
 ``memo``           what lets the next run take the quick way
 ``api``            questions to the upstream about a key
 ``upstream``       the only module that knows httpx
+``masking``        configs and their differences without the secrets in them (pure)
+``dry_run``        what a swap would change, shown instead of done
 ``output``         words for people, JSON for programs, nothing that leaks
 =================  ===================================================================
 """

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """The entry point: the quick way of `kmi run` when it fits, else the whole command line."""
 
 from __future__ import annotations
@@ -8,6 +9,10 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+if not __package__:
+    # `python /path/to/kmi`, which the scripts of `kmi init` say in a checkout.
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,6 +30,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = try_quick(words, os.environ)
     if code is not None:
         return code
+    if "_ARGCOMPLETE" in os.environ:
+        from kmi.argcompleting import complete
+
+        complete()
+    if words and words[0] in ("init", "prompt", "completion"):
+        from kmi.light import try_light
+
+        code = try_light(words, os.environ)
+        if code is not None:
+            return code
     from kmi.cli import main as whole
 
     return whole(words)

@@ -7,7 +7,6 @@ about the quota. How the questions travel, and by which proxy, is in `upstream`.
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -87,7 +86,7 @@ def check_keys(
         chat: also ask for one token of an answer. That uses quota, and it alone proves one.
         model: the model of that question.
         user_agent: kmi's own name.
-        env: where ``HTTPS_PROXY`` is looked up; the process's environment if None.
+        env: where ``HTTPS_PROXY`` is looked up; nowhere if None.
         cafile: certificates to trust instead of certifi's.
         extra: the user's classification rules.
         on_progress: called with the key id, the number of keys done, and of all.
@@ -97,7 +96,7 @@ def check_keys(
     """
     answers: queue.Queue[tuple[str, Answer | Exception]] = queue.Queue()
     wanted = {key.key_id: key for key in keys}
-    environment = os.environ if env is None else env
+    environment = {} if env is None else env
     deadline = time.monotonic() + timeout_s * (2 if chat else 1) + GRACE_S
     clients = Clients(wanted.values(), user_agent, environment, cafile)
 

@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kmi.auths import Keyring
+    from kmi.binding import Binding, Project
     from kmi.config_file import Backups, Snapshot
     from kmi.model import ApiKey
     from kmi.output import Screen
+    from kmi.polling import Pace
     from kmi.selection import Policy
     from kmi.settings import Settings
     from kmi.state import State
     from kmi.store import Store, Transaction
     from kmi.verdict_table import Rule
+    from kmi.wording import Words
 
 
 class App:
@@ -46,6 +49,8 @@ class App:
         self._settings: Settings | None = None
         self._keyring: Keyring | None = None
         self._store: Store | None = None
+        self._project: Project | None = None
+        self._bindings: list[str] | None = None
         self._keys_changed = False
 
     def now(self) -> float:
@@ -97,7 +102,6 @@ class App:
                 self.screen.warn(str(problem))
             self._keyring = keyring
             self._keys_changed = False
-            shell_files.write_labels(self, keyring.keys)
         return self._keyring
 
     def forget_keyring(self) -> None:
@@ -121,9 +125,11 @@ class App:
         return self._store
 
     def _show_in_shells(self, state: State) -> None:
-        """After every save: what prompts show of it."""
+        """After every save, under the lock: what prompts and TAB show."""
         keys = None if self._keyring is None else self.known(state)
         shell_files.write_prompt(self, state, keys)
+        if keys is not None:
+            shell_files.write_labels(self, keys)
 
     def finish(self) -> None:
         """At a command's end: leave shells with what it learnt about labels and statuses."""
@@ -135,8 +141,28 @@ class App:
             shell_files.write_labels(self, self._keyring.keys)
             state = self.store.read()
             shell_files.write_prompt(self, state, self.known(state))
-        elif self._keyring is not None and self.store.last is not None:
-            shell_files.refresh_mark(self, self.store.last, self.known(self.store.last))
+        elif self._keyring is not None:
+            shell_files.write_labels(self, self._keyring.keys)
+            if self.store.last is not None:
+                shell_files.refresh_mark(self, self.store.last, self.known(self.store.last))
+
+    @property
+    def project(self) -> Project | None:
+        """What binds runs in the working directory; None where there is no `.kmi.toml`."""
+        if self._bindings is None:
+            from kmi.paths import bindings_above, working_directory
+
+            self._bindings = bindings_above(working_directory())
+            if self._bindings:
+                from kmi.project import look
+
+                self._project = look(self.store, self._bindings)
+        return self._project
+
+    @property
+    def binding(self) -> Binding | None:
+        """The binding that counts in the working directory."""
+        return None if self.project is None else self.project.binding
 
     @property
     def backups(self) -> Backups:
@@ -200,8 +226,8 @@ class App:
         hint = nearest(label, labels) or f"known: {', '.join(labels[:10])}"
         return KmiError(f"there is no key {label[:80]!r}", hint, code="no-such-key")
 
-    def policy(self, **changes: Any) -> Policy:
-        """The selection policy of the settings, with some of it replaced."""
+    def policy(self, binding: Binding | None = None, **changes: Any) -> Policy:
+        """The selection policy of the settings and a binding, with some of it replaced."""
         from kmi.selection import Policy
         from kmi.urls import allowed
 
@@ -219,10 +245,38 @@ class App:
             "include_warn": settings.rotate_include_warn,
             "require_usage": settings.require_usage,
             "fail_open": settings.fail_open,
-            "usage_max_age_s": float(settings.usage_cache_s),
+            "usage_max_age_s": settings.usage_cache_s or float("inf"),
         }
+        if binding is not None:
+            values["preferred"] = binding.keys
+            values["bound_by"] = binding.path
+            values["allowed"] = frozenset(binding.keys) if binding.strict else None
         values.update(changes)
         return Policy(**values)
+
+    @property
+    def pace(self) -> Pace:
+        """How often kmi asks upstream by itself."""
+        from kmi.polling import Pace
+
+        settings = self.settings
+        return Pace(
+            settings.usage_cache_s, settings.blocklist_recheck_s, settings.blocklist_recheck_max
+        )
+
+    def strategy(self, state: State) -> str:
+        """How runs choose: in turn while `kmi rotate auto` is on, else as the settings say."""
+        if state.auto_rotate is not None and self.settings.auto_rotate_allowed:
+            return "round-robin"
+        return self.settings.strategy
+
+    @property
+    def words(self) -> Words:
+        """What is said to people in their language; plain text is ASCII, and so English."""
+        from kmi.wording import Words
+
+        english = self.screen.plain or self.screen.json
+        return Words("en" if english else self.settings.locale)
 
     def patterns(self) -> tuple[Rule, ...]:
         """The person's own rows of the classification table, from ``patterns.toml``.

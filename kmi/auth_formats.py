@@ -230,7 +230,7 @@ def _provider_sections(providers: dict[str, Any], report: Any) -> list[_Section]
 
 def line_of(text: str, name: str) -> int | None:
     """The first line that sets a field, by its look: parsers of TOML and JSON keep no lines."""
-    found = re.search(rf"^[\s{{,]*[\"']?{re.escape(name)}[\"']?\s*[=:.\]]", text, re.MULTILINE)
+    found = re.search(rf"^[\s{{,\[]*[\"']?{re.escape(name)}[\"']?\s*[=:.\]]", text, re.MULTILINE)
     if found is None:
         found = re.search(rf"[\"']{re.escape(name)}[\"']\s*:", text)
     return None if found is None else text.count("\n", 0, found.end()) + 1

@@ -6,7 +6,7 @@ when the person allowed exactly these bytes at exactly this path (`kmi allow`, a
 How the files above the working directory become one answer, from the nearest outwards:
 
 1. A file that was allowed as it is now counts, and ends the search.
-2. A file whose allowed content was strict, and which is another one now, or can't be used, *closes*:
+2. A file whose allowed content was strict, and which is another one now or unusable, *closes*:
    no key at all rather than a wrong one, until the person allows or denies it.
 3. Every other file (new, changed, denied, unusable) is as if it were not there; the search goes on,
    so that a nested checkout can't switch off the binding around it.
@@ -14,14 +14,13 @@ How the files above the working directory become one answer, from the nearest ou
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kmi.auth_formats import LABEL, line_of
+from kmi.digest import sha256_hex
 from kmi.model import Problem
 from kmi.settings import nearest
 from kmi.state import SchemaError
@@ -29,7 +28,6 @@ from kmi.state import SchemaError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-NAME = ".kmi.toml"
 #: A thousand labels of 64 characters do not fit, and nobody orders so many by hand.
 LIMIT_BYTES = 16 * 1024
 #: Of `.kmi.toml`, and of ``bindings.json``.
@@ -41,7 +39,7 @@ REPORTED_KEPT = 200
 # What every key of the platform begins with. A short word after it may be a label.
 _SECRET = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{8,}")
 _SECRET_FIELD = re.compile(r"(api[-_]?)?(key|token|secret|password)(_command)?", re.IGNORECASE)
-_FIX_SECRET = "take it out; it was in a file that is meant to be shared, so revoke it too"
+_TAKE_IT_OUT = "take it out; it was in a file that is meant to be shared, so revoke it too"
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,11 @@ class Binding:
     sha256: str
     keys: tuple[str, ...]
     strict: bool
+
+    def table(self) -> dict[str, Any]:
+        """The form for ``--json``."""
+        keys = list(self.keys)
+        return {"path": self.path, "sha256": self.sha256, "keys": keys, "strict": self.strict}
 
     def __str__(self) -> str:
         """The labels, and what they mean."""
@@ -115,7 +118,7 @@ class Found:
     def content(self) -> str:
         """What tells this content from another one."""
         data = self.trouble.encode() if self.data is None else self.data
-        return hashlib.sha256(data).hexdigest()
+        return sha256_hex(data)
 
 
 @dataclass(frozen=True)
@@ -153,11 +156,6 @@ class Project:
     closed_by: str = ""
     ignored: tuple[Ignored, ...] = ()
 
-    @property
-    def found(self) -> bool:
-        """Whether there is any file at all."""
-        return bool(self.binding or self.closed or self.ignored)
-
 
 def parse(path: str, data: bytes) -> tuple[Binding | None, tuple[Problem, ...]]:
     """Read a `.kmi.toml`. Any bytes give an answer.
@@ -178,10 +176,10 @@ def parse(path: str, data: bytes) -> tuple[Binding | None, tuple[Problem, ...]]:
             continue
         line = line_of(text, name)
         if _SECRET_FIELD.fullmatch(name):
-            report(f"{name!a} has no place here: it is never for secrets", _FIX_SECRET, line)
+            report(f"{name!a} has no place here: it is never for secrets", _TAKE_IT_OUT, line)
         else:
             fix = nearest(name, FIELDS) or f"known: {', '.join(FIELDS)}"
-            report(f"{name[:40]!a} is not a field of {NAME}", fix, line)
+            report(f"{name[:40]!a} is not a field of .kmi.toml", fix, line)
     _check_schema(table.get("schema", SCHEMA), line_of(text, "schema"), report)
     strict = table.get("strict", False)
     if not isinstance(strict, bool):
@@ -189,7 +187,7 @@ def parse(path: str, data: bytes) -> tuple[Binding | None, tuple[Problem, ...]]:
     keys = _keys(table.get("keys"), line_of(text, "keys"), report)
     if problems:
         return None, tuple(problems)
-    return Binding(path, hashlib.sha256(data).hexdigest(), keys, strict), ()
+    return Binding(path, sha256_hex(data), keys, strict), ()
 
 
 def _table(data: bytes, report: Any) -> tuple[str, dict[str, Any] | None]:
@@ -204,7 +202,7 @@ def _table(data: bytes, report: Any) -> tuple[str, dict[str, Any] | None]:
     secret = _SECRET.search(text)
     if secret is not None:
         line = text.count("\n", 0, secret.start()) + 1
-        report("holds what looks like a secret", _FIX_SECRET, line)
+        report("holds what looks like a secret", _TAKE_IT_OUT, line)
         return text, None
     from tomlkit import parse as parse_toml
     from tomlkit.exceptions import ParseError, TOMLKitError
@@ -310,12 +308,17 @@ def how_to_go_on(path: str) -> str:
 
 def command(verb: str, path: str) -> str:
     """A command to copy; the path is quoted for a shell."""
-    return f"`kmi {verb} {shlex.quote(path)}`"
+    from shlex import quote
+
+    return f"`kmi {verb} {quote(path)}`"
 
 
-def with_record(trust: Trust, path: str, record: Record) -> Trust:
-    """A decision about a path, in place of the one before."""
-    return Trust({**trust.records, path: record}, _without(trust.reported, path))
+def with_record(trust: Trust, path: str, record: Record | None) -> Trust:
+    """A decision about a path (None: no more), in place of the one before."""
+    records = {k: v for k, v in trust.records.items() if k != path}
+    if record is not None:
+        records[path] = record
+    return Trust(records, {k: v for k, v in trust.reported.items() if k != path})
 
 
 def with_reported(trust: Trust, told: Mapping[str, str]) -> Trust:
@@ -323,10 +326,6 @@ def with_reported(trust: Trust, told: Mapping[str, str]) -> Trust:
     reported = {k: v for k, v in trust.reported.items() if k not in told}
     reported.update(told)
     return Trust(trust.records, dict(list(reported.items())[-REPORTED_KEPT:]))
-
-
-def _without(table: Mapping[str, str], name: str) -> dict[str, str]:
-    return {k: v for k, v in table.items() if k != name}
 
 
 def encode(trust: Trust) -> bytes:

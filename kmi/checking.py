@@ -59,6 +59,7 @@ def apply_check(
             now=now,
             rng=rng,
             payment_block_s=payment_block_s,
+            retry_after_s=answer.retry_after_s if answer.chat_status is None else None,
         )
     after[key_id] = state
     if answer.chat_verdict is not None:

@@ -48,7 +48,13 @@ COMMANDS = {
     "current": Command("current", "the active key"),
     "status": Command("status", "the whole situation"),
     "why": Command("why", "why each key would or would not be picked now"),
+    "bind": Command("bind", "bind this directory to keys: write .kmi.toml", changes=True),
+    "allow": Command("allow", "let a project's .kmi.toml count", changes=True),
+    "deny": Command("deny", "let a project's .kmi.toml not count", changes=True),
     "keys": Command("keys", "list, add, remove, rename, enable, disable, check keys", changes=True),
+    "init": Command("init", "the line for a shell's start file: prompt, TAB, and `kimi`"),
+    "completion": Command("completion", "the completion script of a shell"),
+    "prompt": Command("prompt", "what prompts show of the active key"),
     "config": Command("config", "kmi's settings: show, validate, path"),
     "undo": Command("undo", "take the last swap back", changes=True),
     "backups": Command("backups", "the backups of client configs"),
@@ -213,7 +219,9 @@ def _dispatch(name: str, rest: list[str], screen: Screen, options: GlobalOptions
             command.parse(args, parser, rest)  # type: ignore[attr-defined]
         else:
             args = parser.parse_args(rest)
-        return int(command.run(args, app))  # type: ignore[attr-defined]
+        code = int(command.run(args, app))  # type: ignore[attr-defined]
+        app.finish()
+        return code
     except KmiError as error:
         if app is not None and not isinstance(error, UsageError):
             app.audit_denied(error)

@@ -96,12 +96,12 @@ def left(state: KeyState, now: float) -> float | None:
     shares = [
         share
         for name, window in state.windows.items()
-        if (share := _window_left(name, window, state.usage_at, now)) is not None
+        if (share := window_left(name, window, state.usage_at, now)) is not None
     ]
     return min(shares, default=None)
 
 
-def _window_left(name: str, window: Window, read_at: float | None, now: float) -> float | None:
+def window_left(name: str, window: Window, read_at: float | None, now: float) -> float | None:
     """A reading counts until its reset, and no longer than its window lasts."""
     length = WINDOW_S.get(name, WINDOW_S["month"])
     if read_at is not None and not read_at - 86400.0 <= now < read_at + length:

@@ -131,8 +131,13 @@ def _settled(path: str, now: float) -> bool:
 
 
 def _deadlines(app: App, state: State, now: float) -> Iterable[float]:
-    """Every moment at which the decision could become another one."""
+    """Every moment at which the decision could become another one, or a refresh is due."""
+    from kmi.polling import next_due
+
     yield now + MEMO_MAX_S
+    refresh = next_due(app.known(state), state.keys, app.pace, state.refresh_at, now)
+    if refresh is not None:
+        yield max(refresh, now)
     for key in state.keys.values():
         moments = [window.resets_at for window in key.windows.values()]
         if key.hold is not None:

@@ -122,6 +122,8 @@ class KeyState:
         usage_at: when ``windows`` were read.
         usage_tried_at: when they were last asked for, with whatever result.
         usage_error: why the last reading failed, or "".
+        usage_wait_until: before that kmi does not ask again by itself: the upstream asked to wait,
+            or several readings failed.
         traffic: minutes with their counts, ``(epoch minute, answers, errors)``, the last hour.
         group: a hash of the organisation that errors or `/usages` named; keys with an equal one
             share their limits.
@@ -134,6 +136,7 @@ class KeyState:
     usage_at: float | None = None
     usage_tried_at: float | None = None
     usage_error: str = ""
+    usage_wait_until: float | None = None
     last_used: float | None = None
     traffic: tuple[tuple[int, int, int], ...] = ()
     group: str | None = None

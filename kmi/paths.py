@@ -10,6 +10,8 @@ from kmi.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: The project binding, in a project's directory.
+BINDING = ".kmi.toml"
 #: The directory that holds the package: a checkout, or some site-packages.
 PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -61,6 +63,34 @@ def default_env_file(env: Mapping[str, str]) -> str:
     if root is not None and os.path.isfile(os.path.join(root, ".env")):
         return os.path.join(root, ".env")
     return os.path.join(home(env), ".kmi", ".env")
+
+
+def working_directory() -> str:
+    """Where kmi was started, without links; "" when it does not exist any more."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
+
+
+def bindings_above(folder: str) -> list[str]:
+    """Every `.kmi.toml` in a directory and in those above it, nearest first."""
+    found = []
+    while folder:
+        path = os.path.join(folder, BINDING)
+        try:
+            os.lstat(path)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            found.append(path)  # it can't be seen; who reads it will be told why
+        else:
+            found.append(path)
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            break
+        folder = parent
+    return found
 
 
 def client_home(client: str, env: Mapping[str, str]) -> str:

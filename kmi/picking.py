@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, TypeVar
 
-from kmi.errors import KmiError
+from kmi.errors import ConfigError, KmiError, RefusedError
 from kmi.secrets_source import resolve_secret
 from kmi.selection import choose
 from kmi.swap import live_key
 
 if TYPE_CHECKING:
     from kmi.app import App
+    from kmi.binding import Binding
     from kmi.model import ApiKey, Decision
     from kmi.state import State
     from kmi.store import Transaction
@@ -27,10 +28,13 @@ def decide(
     strategy: str | None = None,
     unavailable: dict[str, str] | None = None,
     rotate: bool = False,
+    binding: Binding | None = None,
 ) -> Decision:
     """Pick a key by a state.
 
     Raises:
+        RefusedError: the named key is not one of a strict binding.
+        ConfigError: no key of a strict binding is there at all.
         TryLaterError: every key is out.
         KmiError: the named key can't be used at all.
     """
@@ -39,16 +43,43 @@ def decide(
     decision = choose(
         keys,
         app.store.with_last_runs(state),
-        app.policy(named=named, unavailable=unavailable or {}, **changes),
+        app.policy(binding, named=named, unavailable=unavailable or {}, **changes),
         now=app.now(),
         active=active_id(app, state, client, keys),
         rotate=rotate,
     )
     if decision.key is None:
+        if binding is not None and binding.strict:
+            raise strict_error(app, binding, decision, named)
         if named is not None:
             raise KmiError(decision.reason, "see `kmi why`", code="not-usable")
         raise app.out_of_keys(decision.reason, decision.rejected, decision.back_at)
     return decision
+
+
+def strict_error(app: App, binding: Binding, decision: Decision, named: str | None) -> KmiError:
+    """Why a strict binding leaves no key, and how to go on: never with another key."""
+    path, labels = binding.path, ", ".join(binding.keys)
+    change = f"change {path} and `kmi allow` it"
+    if named is not None and named not in binding.keys:
+        return RefusedError(
+            f"{named!r} is not allowed by {path}, which is strict",
+            f"it allows {labels}: name one of them, or {change}",
+            code="not-allowed",
+        )
+    if named is not None:
+        return KmiError(decision.reason, "see `kmi why`", code="not-usable")
+    out = {label: decision.rejected[label] for label in binding.keys if label in decision.rejected}
+    if not out:
+        return ConfigError(
+            f"{path} is strict and allows only {labels}, and there is no such key",
+            f"`kmi keys add {binding.keys[0]}`, or {change}",
+            code="no-allowed-key",
+        )
+    reason = f"{path} is strict and allows only {labels}, and none of them can be used now"
+    error = app.out_of_keys(reason, out, decision.back_at)
+    error.fix = f"{error.fix}; or {change}"
+    return error
 
 
 def active_id(app: App, state: State, client: str, keys: tuple[ApiKey, ...]) -> str | None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from kmi.binding import (
     LIMIT_BYTES,
-    NAME,
     SCHEMA,
     Found,
     Project,
@@ -15,49 +14,25 @@ from kmi.binding import (
     Trust,
     decode,
     encode,
+    how_to_go_on,
     settle,
     with_record,
     with_reported,
 )
-from kmi.errors import ConfigError, KmiError, RefusedError
-from kmi.files import read_regular
+from kmi.errors import ConfigError, KmiError, RefusedError, UsageError
+from kmi.files import read_regular, write_atomic
+from kmi.paths import BINDING, bindings_above, working_directory
 from kmi.state import SchemaError
 from kmi.store import STATE_LIMIT_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kmi.app import App
     from kmi.store import Store
 
 #: Below the state directory.
 TRUST_FILE = "bindings.json"
-
-
-def working_directory() -> str:
-    """Where kmi was started, without links; "" when it does not exist any more."""
-    try:
-        return os.getcwd()
-    except OSError:
-        return ""
-
-
-def files_above(folder: str) -> list[str]:
-    """Every `.kmi.toml` in a directory and those above it, nearest first."""
-    found = []
-    while folder:
-        path = os.path.join(folder, NAME)
-        try:
-            os.lstat(path)
-        except FileNotFoundError:
-            pass
-        except OSError:
-            found.append(path)  # it can't be seen; reading it will say why
-        else:
-            found.append(path)
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            break
-        folder = parent
-    return found
 
 
 def read(path: str) -> Found:
@@ -79,16 +54,13 @@ def read(path: str) -> Found:
     return Found(path, data)
 
 
-def look(store: Store, folder: str) -> Project:
-    """What binds runs in a directory.
+def look(store: Store, paths: Sequence[str]) -> Project:
+    """What counts of the `.kmi.toml` above a directory, nearest first.
 
     Raises:
         ConfigError: the decisions are of a newer schema.
         RefusedError: they can't be read.
     """
-    paths = files_above(folder)
-    if not paths:
-        return Project()
     try:
         trust = load(store)
     except ValueError as error:
@@ -131,13 +103,84 @@ def load_to_change(store: Store) -> Trust:
         return Trust()
 
 
-def decide(store: Store, path: str, record: Record) -> Record | None:
-    """Write a decision, under the lock, and return the one before."""
+def decide(store: Store, path: str, record: Record | None) -> Record | None:
+    """Write a decision (None: forget it), under the lock, and return the one before."""
     trust = load_to_change(store)
     before = trust.records.get(path)
-    if before is None or (before.decision, before.sha256) != (record.decision, record.sha256):
+    if before is None or record is None:
+        same = before is record
+    else:
+        same = (before.decision, before.sha256) == (record.decision, record.sha256)
+    if not same:
         save(store, with_record(trust, path, record))
     return before
+
+
+def is_allowed(store: Store, found: Found) -> bool:
+    """Whether a file is allowed as it is now."""
+    try:
+        record = load(store).records.get(found.path)
+    except ValueError:
+        return False
+    return record is not None and (record.decision, record.sha256) == ("allow", found.content)
+
+
+def chosen(given: str | None, *, must_exist: bool = True) -> str:
+    """The file that a command is about: the one that is named, else the nearest.
+
+    Raises:
+        KmiError: there is none.
+        UsageError: what is named is another kind of file.
+    """
+    if given is None:
+        folder = working_directory()
+        above = bindings_above(folder)
+        if not above:
+            raise no_binding(os.path.join(folder, BINDING), "in the directories above")
+        return above[0]
+    path = os.path.abspath(given)
+    if os.path.basename(path) != BINDING:
+        if not os.path.isdir(path):
+            raise UsageError(f"{given} is neither a {BINDING} nor a directory", "name one of them")
+        path = os.path.join(path, BINDING)
+    # As the working directory is seen: without links, but the file itself is not followed.
+    path = os.path.join(os.path.realpath(os.path.dirname(path)), BINDING)
+    if must_exist and not os.path.lexists(path):
+        raise no_binding(path)
+    return path
+
+
+def no_binding(path: str, more: str = "") -> KmiError:
+    """The error where there is no file."""
+    where = f"{path}, nor any {more}" if more else path
+    return KmiError(f"there is no {where}", "`kmi bind LABEL` writes one", code="no-binding")
+
+
+def write_binding(path: str, data: bytes, over: bytes | None) -> None:
+    """Write a `.kmi.toml`: it is meant to be committed, so its mode is the ordinary one.
+
+    Args:
+        path: the file.
+        data: its content.
+        over: what it may replace; None: there must be none.
+
+    Raises:
+        RefusedError: the system refused, or the file is another one by now.
+    """
+
+    def check() -> None:
+        now = read(path).data if os.path.lexists(path) else None
+        if now != over:
+            raise RefusedError(f"{path} was changed meanwhile", "look at it, and try again")
+
+    umask = os.umask(0o077)
+    os.umask(umask)
+    try:
+        write_atomic(path, data, mode=0o644 & ~umask, before_replace=check)
+    except OSError as error:
+        raise RefusedError(
+            f"can't write {path}: {error.strerror}", "check the disk, its owner and mode"
+        ) from None
 
 
 def save(store: Store, trust: Trust) -> None:
@@ -145,9 +188,23 @@ def save(store: Store, trust: Trust) -> None:
     store.write(store.path(TRUST_FILE), encode(trust))
 
 
-def tell(app: App) -> None:
+def check_open(project: Project) -> None:
+    """Stop where a binding that was strict does not count as it is.
+
+    Raises:
+        RefusedError: naming the file, and how to go on.
+    """
+    if project.closed:
+        raise RefusedError(
+            f"{project.closed_by} {project.closed}",
+            how_to_go_on(project.closed_by),
+            code="binding-closed",
+        )
+
+
+def tell(app: App, project: Project) -> None:
     """Say once of each file that does not count why it does not, and remember that it was said."""
-    fresh = [item for item in app.project.ignored if not item.told]
+    fresh = [item for item in project.ignored if not item.told]
     for item in fresh:
         app.screen.warn(f"{item.path} {item.why} ({item.fix})")
         for problem in item.problems:

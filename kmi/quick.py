@@ -133,6 +133,8 @@ def env_signature(env: Mapping[str, str]) -> str:
     for name in env:
         if name in _LOUD:
             raise ValueError(name)
+        if name.startswith("KMI_PROMPT"):
+            continue  # of the shell's prompt; it follows every swap
         if name.startswith(("KMI_", "KIMI_")) or name in ("HOME", "PATH"):
             names.append(name)
     names.sort()
@@ -215,6 +217,8 @@ def _current(env: Mapping[str, str]) -> int | None:
 def _run(command: list[str], name: str, kind: str, env: Mapping[str, str]) -> int | None:
     import fcntl
 
+    if _bound(os.getcwd()):
+        return None
     directory = state_dir(env)
     lock = os.open(f"{directory}/lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
@@ -248,6 +252,20 @@ def _run(command: list[str], name: str, kind: str, env: Mapping[str, str]) -> in
         from kmi.cli import report_run_failure
 
         return report_run_failure(error)
+
+
+def _bound(folder: str) -> bool:
+    """Whether a project binding may count: there is a `.kmi.toml` in a directory or above it."""
+    while True:
+        try:
+            os.stat(f"{folder}/.kmi.toml", follow_symlinks=False)
+        except FileNotFoundError:
+            parent = folder.rpartition("/")[0]
+            if parent == folder:
+                return False
+            folder = parent
+        else:
+            return True
 
 
 def record_head(run_id: str, program: str) -> str:

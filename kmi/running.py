@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kmi import launcher
 from kmi.errors import EXIT_OK, ConfigError
 from kmi.execute import become, run_env
+from kmi.paths import working_directory
 from kmi.picking import decide, pick_and_commit
 from kmi.quick import plain_call
 from kmi.selection import unusable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import argparse
 
     from kmi.app import App
+    from kmi.binding import Binding
     from kmi.clients import Program
     from kmi.config_file import Snapshot
     from kmi.launcher import Launch
@@ -59,6 +61,11 @@ class Run:
         self.app.require_keys()
         if self.args.key is not None:
             self.app.require_key(self.args.key)
+        if self.app.project is not None:
+            from kmi.project import check_open, tell
+
+            tell(self.app, self.app.project)
+            check_open(self.app.project)
         if self.app.dry_run:
             return self._show()
         adopt = self._adopt()
@@ -86,18 +93,24 @@ class Run:
             named=named,
             strategy=self.strategy,
             unavailable=unavailable,
+            binding=self.binding,
         )
 
     def _keeps_outer(self, state: State, unavailable: dict[str, str]) -> bool:
         """Inside another run its key is kept, unless told otherwise or it is out."""
         if not self.nested:
             return False
-        policy = self.app.policy(unavailable=unavailable)
+        policy = self.app.policy(self.binding, unavailable=unavailable)
         return any(
             key.label == self.outer
             and not unusable(key, state.key(key.key_id), policy, self.app.now())
             for key in self.app.known(state)
         )
+
+    @property
+    def binding(self) -> Binding | None:
+        """The project binding. A bound run is pinned, and leaves the shared config as it is."""
+        return self.app.binding
 
     @property
     def nested(self) -> bool:
@@ -114,7 +127,7 @@ class Run:
         app, state = self.app, transaction.state
         pins.sweep(app.store.path("pins"))
         snapshot = app.read_config(self.client)
-        write = app.settings.write_config and not self.nested
+        write = app.settings.write_config and not self.nested and self.binding is None
         if write and self._beside(snapshot, key, adopt=adopt):
             write = False
         swapped = None
@@ -205,6 +218,8 @@ class Run:
         from kmi.memo import write_memo
 
         app, typed = self.app, self.program.typed
+        if app.project is not None:
+            return
         plain = self.strategy == "sticky" == app.settings.strategy and not any(
             (self.args.key, self.args.pin, self.args.client, self.args.adopt, self.outer)
         )
@@ -233,19 +248,21 @@ class Run:
         self, decision: Decision, key: ApiKey, launch: Launch, *, changed: bool
     ) -> dict[str, Any]:
         """The line of ``runs.jsonl``; the first fields are the same for the quick way."""
+        bound = self.binding
         return {
             "schema": 1,
             "ts": utc_text(self.app.now()),
             "event": "run",
             "run": self.run_id,
             "pid": os.getpid(),
-            "cwd": _working_directory(),
+            "cwd": working_directory(),
             "program": os.path.basename(self.program.typed),
             "key": key.key_id,
             "label": key.label,
             "client": self.client,
             "mode": launch.mode,
             "strategy": self.strategy,
+            "binding": None if bound is None else {"path": bound.path, "sha256": bound.sha256},
             "code": decision.code,
             "reason": decision.reason,
             "changed": changed,
@@ -262,6 +279,8 @@ class Run:
             app.screen.note(f"inside a run on {self.outer!r}; this one uses {key.label!r}")
         elif self.switched:
             app.screen.note(f"using {key.label!r}: {decision.reason}")
+        elif self.binding is not None and key.label not in self.binding.keys:
+            app.screen.note(f"using {key.label!r} for this run: {decision.reason}")
         app.screen.detail(f"{key.label!r} ({launch.mode}): {decision.reason}")
         inner = launcher.depth(app.env) + 1
         env = run_env(app.env, launch.variables, key.label, self.run_id, inner)
@@ -270,6 +289,10 @@ class Run:
     def _adopt(self) -> bool:
         """Whether kmi may add a provider of its own beside a login: asked for, or agreed to."""
         app = self.app
+        if self.binding is not None:
+            if self.args.adopt:
+                app.screen.note(f"--adopt has no effect: {self.binding.path} binds this run")
+            return False
         if self.args.adopt:
             return True
         if self.program.client is None or not app.settings.write_config or self.nested:
@@ -293,16 +316,15 @@ class Run:
 
     def _show(self) -> int:
         """A dry run: what would happen."""
-        from kmi.commands.swapping import show_change
+        from kmi.dry_run import show_change
 
         app = self.app
-        show_change(app, self.client, self.decide(app.store.read(), {}), adopt=self.args.adopt)
+        decision = self.decide(app.store.read(), {})
+        if self.binding is not None and decision.key is not None:
+            label = decision.key.label
+            app.screen.note(f"would use {label!r} for this run only: {decision.reason}")
+            app.screen.planned(client=self.client, label=label, reason=decision.reason)
+        else:
+            show_change(app, self.client, decision, adopt=self.args.adopt)
         app.screen.note(f"would start {self.program.path}")
         return EXIT_OK
-
-
-def _working_directory() -> str:
-    try:
-        return os.getcwd()
-    except OSError:
-        return ""

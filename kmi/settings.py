@@ -6,14 +6,27 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmi import paths
 from kmi.errors import ConfigError
 from kmi.model import Problem
-from kmi.urls import BaseUrl, allowed, is_loopback, parse_allowlist, parse_base_url
+from kmi.setting_kinds import (
+    Parser,
+    choice_reader,
+    number_reader,
+    read_allowlist,
+    read_base_path,
+    read_base_url,
+    read_flag,
+    read_listen,
+    read_path,
+    read_text,
+    read_timezone,
+    read_token,
+)
+from kmi.urls import BaseUrl, allowed, is_loopback, parse_base_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +43,11 @@ RUNTIME_NAMES = {
     "KMI_CLIENT_HOME": "Kimi Code's real home, inside a pinned run",
     "KMI_DEPTH": "how many `kmi run` are around this process",
 }
+#: Names of the scripts that `kmi init` prints; never settings.
+SHELL_NAMES = {
+    "KMI_PROMPT": "set before each prompt: the label and its mark; export it for other programs",
+    "KMI_PROMPT_AUTO": "0: the prompt itself is left as it is, and KMI_PROMPT is set only",
+}
 #: Names that belong into an auth file; in the environment they have no effect.
 AUTH_FILE_NAMES = (
     "KMI_API_KEY",
@@ -41,90 +59,6 @@ AUTH_FILE_NAMES = (
     "KMI_KEY_MAX_CONCURRENCY",
 )
 DEFAULT_BASE_URL = "https://api.kimi.com/coding/v1"
-
-_WORDS = {"1": True, "true": True, "yes": True, "on": True}
-_WORDS.update({"0": False, "false": False, "no": False, "off": False})
-
-
-# A parser takes the text of a value and the environment (for ``~``), and raises ValueError saying
-# what is allowed.
-Parser = Callable[[str, "Mapping[str, str]"], Any]
-
-
-def _flag(text: str, env: Mapping[str, str]) -> bool:
-    try:
-        return _WORDS[text.lower()]
-    except KeyError:
-        raise ValueError("allowed: 0, 1, true, false, yes, no, on, off") from None
-
-
-def _number(low: int, high: int) -> Parser:
-    def parse(text: str, env: Mapping[str, str]) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) <= 12):
-            raise ValueError(f"allowed: whole numbers from {low} to {high}")
-        if not low <= int(text) <= high:
-            raise ValueError(f"allowed: whole numbers from {low} to {high}")
-        return int(text)
-
-    return parse
-
-
-def _choice(*words: str) -> Parser:
-    def parse(text: str, env: Mapping[str, str]) -> str:
-        if text not in words:
-            raise ValueError(f"allowed: {', '.join(words)}")
-        return text
-
-    return parse
-
-
-def _path(text: str, env: Mapping[str, str]) -> str:
-    path = paths.expand(text, env)
-    if not os.path.isabs(path):
-        raise ValueError("allowed: an absolute path, or one that begins with ~/")
-    return os.path.normpath(path)
-
-
-def _text(text: str, env: Mapping[str, str]) -> str:
-    if not text.isprintable():
-        raise ValueError("allowed: printable text on one line")
-    return text
-
-
-def _base_url(text: str, env: Mapping[str, str]) -> BaseUrl:
-    return parse_base_url(text)
-
-
-def _allowlist(text: str, env: Mapping[str, str]) -> tuple[str, ...]:
-    return parse_allowlist(text)
-
-
-def _listen(text: str, env: Mapping[str, str]) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit()) or not 1 <= int(port) <= 65535:
-        raise ValueError("allowed: HOST:PORT, with [::1] for IPv6 and a port from 1 to 65535")
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ValueError("allowed: HOST:PORT, with brackets around an IPv6 address")
-    return host, int(port)
-
-
-def _base_path(text: str, env: Mapping[str, str]) -> str:
-    if not text.startswith("/") or "//" in text or not text.isascii() or not text.isprintable():
-        raise ValueError("allowed: a path that begins with /, for instance /kmi-rotor/v1")
-    return text.rstrip("/")
-
-
-def _token(text: str, env: Mapping[str, str]) -> str:
-    if len(text) < 32 or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("allowed: at least 32 printable ASCII characters without spaces")
-    return text
-
-
-def _timezone(text: str, env: Mapping[str, str]) -> str:
-    from kmi.timezones import find_timezone
-
-    find_timezone(text)
-    return text
 
 
 def _setting(name: str, parse: Parser, default: Any, doc: str, *, secret: bool = False) -> Any:
@@ -142,141 +76,167 @@ _DEFAULT_BASE = parse_base_url(DEFAULT_BASE_URL)
 class Settings:
     """Every setting of kmi, parsed. Durations are seconds, sizes MiB, as their names say."""
 
-    auths_dir: str = _setting("KMI_AUTHS_DIR", _path, "", "directory of the auth files")
-    state_dir: str = _setting("KMI_STATE_DIR", _path, "", "directory of kmi's own files")
-    env_path: str = _setting("KMI_ENV_PATH", _path, "", "the env file; environment only")
+    auths_dir: str = _setting("KMI_AUTHS_DIR", read_path, "", "directory of the auth files")
+    state_dir: str = _setting("KMI_STATE_DIR", read_path, "", "directory of kmi's own files")
+    env_path: str = _setting("KMI_ENV_PATH", read_path, "", "the env file; environment only")
     client: str = _setting(
-        "KMI_CLIENT", _choice("auto", *CLIENTS), "auto", "which client `kimi` is, when unclear"
+        "KMI_CLIENT",
+        choice_reader("auto", *CLIENTS),
+        "auto",
+        "which client `kimi` is, when unclear",
     )
-    strategy: str = _setting("KMI_STRATEGY", _choice(*STRATEGIES), "sticky", "how a key is chosen")
+    strategy: str = _setting(
+        "KMI_STRATEGY", choice_reader(*STRATEGIES), "sticky", "how a key is chosen"
+    )
     dry_run: bool = _setting(
-        "KMI_DRY_RUN", _flag, False, "write no client config, send no upstream request"
+        "KMI_DRY_RUN", read_flag, False, "write no client config, send no upstream request"
     )
     write_config: bool = _setting(
-        "KMI_WRITE_CONFIG", _flag, True, "0: never write the client's config; runs are pinned only"
+        "KMI_WRITE_CONFIG",
+        read_flag,
+        True,
+        "0: never write the client's config; runs are pinned only",
     )
     rotate_on_tie: bool = _setting(
-        "KMI_ROTATE_ON_TIE", _flag, True, "`kmi rotate` advances when keys tie for best"
+        "KMI_ROTATE_ON_TIE", read_flag, True, "`kmi rotate` advances when keys tie for best"
     )
     rotate_include_warn: bool = _setting(
-        "KMI_ROTATE_INCLUDE_WARN", _flag, False, "rotation may pick keys with status warn"
+        "KMI_ROTATE_INCLUDE_WARN", read_flag, False, "rotation may pick keys with status warn"
     )
     auto_rotate_allowed: bool = _setting(
-        "KMI_AUTO_ROTATE_ALLOWED", _flag, False, "allow a change of key within a session"
+        "KMI_AUTO_ROTATE_ALLOWED", read_flag, False, "allow a change of key within a session"
     )
     auto_rotate_e2e: bool = _setting(
-        "KMI_AUTO_ROTATE_E2E", _flag, True, "`kmi rotate auto` proves the rotation first"
+        "KMI_AUTO_ROTATE_E2E", read_flag, True, "`kmi rotate auto` proves the rotation first"
     )
     rotation_cooldown_s: int = _setting(
         "KMI_ROTATION_COOLDOWN_SECONDS",
-        _number(1, _DAY_S),
+        number_reader(1, _DAY_S),
         300,
         "cooldown of a rate-limited key when the answer gives no time",
     )
     payment_block_s: int = _setting(
         "KMI_PAYMENT_BLOCK_SECONDS",
-        _number(0, 31 * _DAY_S),
+        number_reader(0, 31 * _DAY_S),
         3600,
         "how long a payment-required key is blocked; 0: until `kmi keys reset`",
     )
     blocklist_recheck_s: int = _setting(
         "KMI_BLOCKLIST_RECHECK_SECONDS",
-        _number(60, 31 * _DAY_S),
+        number_reader(60, 31 * _DAY_S),
         3600,
         "how often blocked keys are checked again",
     )
     blocklist_recheck_max: int = _setting(
-        "KMI_BLOCKLIST_RECHECK_MAX", _number(0, 10_000), 3, "blocked keys checked per pass; 0: all"
+        "KMI_BLOCKLIST_RECHECK_MAX",
+        number_reader(0, 10_000),
+        3,
+        "blocked keys checked per pass; 0: all",
     )
     usage_cache_s: int = _setting(
         "KMI_USAGE_CACHE_SECONDS",
-        _number(1, 31 * _DAY_S),
+        number_reader(0, 31 * _DAY_S),
         600,
-        "age up to which a /usages answer is used",
+        "age up to which a /usages answer is used; 0: kmi never asks by itself",
     )
     require_usage: bool = _setting(
         "KMI_REQUIRE_USAGE_BEFORE_REQUEST",
-        _flag,
+        read_flag,
         False,
         "1: a key without a good cached /usages is not used",
     )
     fail_open: bool = _setting(
-        "KMI_FAIL_OPEN_ON_EMPTY_CACHE", _flag, True, "allow keys while that cache is still empty"
+        "KMI_FAIL_OPEN_ON_EMPTY_CACHE",
+        read_flag,
+        True,
+        "allow keys while that cache is still empty",
     )
     upstream_base_url: BaseUrl = _setting(
         "KMI_UPSTREAM_BASE_URL",
-        _base_url,
+        read_base_url,
         _DEFAULT_BASE,
         "base URL of keys without their own",
     )
     upstream_allowlist: tuple[str, ...] = _setting(
         "KMI_UPSTREAM_ALLOWLIST",
-        _allowlist,
+        read_allowlist,
         (),
         "hosts that any base URL must match: host, host:port, *.domain; empty: any",
     )
     proxy_listen: tuple[str, int] = _setting(
-        "KMI_PROXY_LISTEN", _listen, ("127.0.0.1", 54123), "address of the proxy"
+        "KMI_PROXY_LISTEN", read_listen, ("127.0.0.1", 54123), "address of the proxy"
     )
     proxy_base_path: str = _setting(
-        "KMI_PROXY_BASE_PATH", _base_path, "/kmi-rotor/v1", "path below which the proxy answers"
+        "KMI_PROXY_BASE_PATH", read_base_path, "/kmi-rotor/v1", "path below which the proxy answers"
     )
     proxy_token: str = _setting(
-        "KMI_PROXY_TOKEN", _token, "", "what clients of the proxy must send", secret=True
+        "KMI_PROXY_TOKEN", read_token, "", "what clients of the proxy must send", secret=True
     )
     proxy_allow_remote: bool = _setting(
-        "KMI_PROXY_ALLOW_REMOTE", _flag, False, "allow a listener that is not loopback"
+        "KMI_PROXY_ALLOW_REMOTE", read_flag, False, "allow a listener that is not loopback"
     )
     proxy_require_tls: bool = _setting(
-        "KMI_PROXY_REQUIRE_TLS", _flag, True, "a remote listener needs TLS in front of it"
+        "KMI_PROXY_REQUIRE_TLS", read_flag, True, "a remote listener needs TLS in front of it"
     )
     proxy_tls_terminated: bool = _setting(
-        "KMI_PROXY_TLS_TERMINATED", _flag, False, "TLS is terminated in front of the proxy"
+        "KMI_PROXY_TLS_TERMINATED", read_flag, False, "TLS is terminated in front of the proxy"
     )
     proxy_max_rps: int = _setting(
-        "KMI_PROXY_MAX_RPS", _number(0, 100_000), 0, "requests per second in all; 0: no limit"
+        "KMI_PROXY_MAX_RPS", number_reader(0, 100_000), 0, "requests per second in all; 0: no limit"
     )
     proxy_max_rpm: int = _setting(
-        "KMI_PROXY_MAX_RPM", _number(0, 1_000_000), 0, "requests per minute in all; 0: no limit"
+        "KMI_PROXY_MAX_RPM",
+        number_reader(0, 1_000_000),
+        0,
+        "requests per minute in all; 0: no limit",
     )
     proxy_max_rps_per_key: int = _setting(
-        "KMI_PROXY_MAX_RPS_PER_KEY", _number(0, 100_000), 0, "requests per second and key"
+        "KMI_PROXY_MAX_RPS_PER_KEY", number_reader(0, 100_000), 0, "requests per second and key"
     )
     proxy_max_rpm_per_key: int = _setting(
-        "KMI_PROXY_MAX_RPM_PER_KEY", _number(0, 1_000_000), 0, "requests per minute and key"
+        "KMI_PROXY_MAX_RPM_PER_KEY", number_reader(0, 1_000_000), 0, "requests per minute and key"
     )
     proxy_max_concurrency_per_key: int = _setting(
-        "KMI_PROXY_MAX_CONCURRENCY_PER_KEY", _number(0, 100_000), 0, "requests at once per key"
+        "KMI_PROXY_MAX_CONCURRENCY_PER_KEY",
+        number_reader(0, 100_000),
+        0,
+        "requests at once per key",
     )
     proxy_retry_max: int | None = _setting(
-        "KMI_PROXY_RETRY_MAX", _number(0, 100), None, "attempts within one request; keys + 1"
+        "KMI_PROXY_RETRY_MAX", number_reader(0, 100), None, "attempts within one request; keys + 1"
     )
     proxy_retry_base_ms: int = _setting(
-        "KMI_PROXY_RETRY_BASE_MS", _number(1, 60_000), 250, "first pause between attempts, ms"
+        "KMI_PROXY_RETRY_BASE_MS", number_reader(1, 60_000), 250, "first pause between attempts, ms"
     )
     trace_max_mb: int = _setting(
-        "KMI_TRACE_MAX_MB", _number(1, 10_000), 5, "size at which trace.jsonl is rotated, MiB"
+        "KMI_TRACE_MAX_MB", number_reader(1, 10_000), 5, "size at which trace.jsonl is rotated, MiB"
     )
     trace_backups: int = _setting(
-        "KMI_TRACE_BACKUPS", _number(0, 100), 3, "rotated trace files that are kept"
+        "KMI_TRACE_BACKUPS", number_reader(0, 100), 3, "rotated trace files that are kept"
     )
     log_max_mb: int = _setting(
-        "KMI_LOG_MAX_MB", _number(1, 10_000), 5, "size at which logs are rotated, MiB"
+        "KMI_LOG_MAX_MB", number_reader(1, 10_000), 5, "size at which logs are rotated, MiB"
     )
     log_backups: int = _setting(
-        "KMI_LOG_BACKUPS", _number(0, 100), 3, "rotated log files that are kept"
+        "KMI_LOG_BACKUPS", number_reader(0, 100), 3, "rotated log files that are kept"
     )
     timezone: str = _setting(
-        "KMI_TIMEZONE", _timezone, "local", "times for people: local, UTC, +03:00, or an IANA name"
+        "KMI_TIMEZONE",
+        read_timezone,
+        "local",
+        "times for people: local, UTC, +03:00, or an IANA name",
     )
-    locale: str = _setting("KMI_LOCALE", _choice("en", "ru"), "en", "language for people")
-    plain: bool = _setting("KMI_PLAIN", _flag, False, "no colour, no boxes, ASCII only")
-    no_color: bool = _setting("KMI_NO_COLOR", _flag, False, "no colour")
+    locale: str = _setting("KMI_LOCALE", choice_reader("en", "ru"), "en", "language for people")
+    plain: bool = _setting("KMI_PLAIN", read_flag, False, "no colour, no boxes, ASCII only")
+    no_color: bool = _setting("KMI_NO_COLOR", read_flag, False, "no colour")
     audit_actor: str = _setting(
-        "KMI_AUDIT_ACTOR", _text, "", "who audit records name; the login name when empty"
+        "KMI_AUDIT_ACTOR", read_text, "", "who audit records name; the login name when empty"
     )
     enforce_file_perms: bool = _setting(
-        "KMI_ENFORCE_FILE_PERMS", _flag, True, "tighten file modes, refuse what can't be tightened"
+        "KMI_ENFORCE_FILE_PERMS",
+        read_flag,
+        True,
+        "tighten file modes, refuse what can't be tightened",
     )
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
 
@@ -371,7 +331,7 @@ def _from_env_file(
 
 
 def _parse_one(row: Row, text: str, env: Mapping[str, str]) -> Any:
-    if text == "" and row.parse not in (_text, _allowlist):
+    if text == "" and row.parse not in (read_text, read_allowlist):
         raise ValueError("it is empty; unset it to get the default")
     return row.parse(text, env)
 
@@ -388,7 +348,7 @@ def _shown(text: str) -> str:
 
 
 def _unknown(name: str, origin: str) -> Problem | None:
-    if name in RUNTIME_NAMES:
+    if name in RUNTIME_NAMES or name in SHELL_NAMES:
         return None
     if name in AUTH_FILE_NAMES:
         return Problem(origin, f"{name} has no effect here", "it belongs in an auth file", False)
@@ -443,7 +403,7 @@ def load_settings(env: Mapping[str, str]) -> tuple[Settings, list[Problem]]:
     chosen = env.get("KMI_ENV_PATH")
     if chosen is not None:
         try:
-            env_file = _path(chosen, env)
+            env_file = read_path(chosen, env)
         except ValueError as error:
             raise ConfigError(
                 f"environment: KMI_ENV_PATH={_shown(chosen)} is not valid", str(error)

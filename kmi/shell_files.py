@@ -100,6 +100,6 @@ def _write(app: App, name: str, text: str) -> None:
     if app.dry_run or not os.path.isdir(app.store.directory):
         return
     try:
-        app.store.write(app.store.path(name), content.encode("ascii"))
+        app.store.write(app.store.path(name), content.encode("ascii"), durable=False)
     except KmiError as error:
         app.screen.warn(f"{error.message}; shells show what it held before")

@@ -43,6 +43,7 @@ def look(app: App, client: str) -> Situation:
 
     state = app.store.read()
     keys = app.known(state)
+    words = app.words
     path = client_config(client, app.env)
 
     def found(label: str | None, key_id: str | None, live: str, why: str = "") -> Situation:
@@ -58,18 +59,19 @@ def look(app: App, client: str) -> Situation:
         return found(None, None, "broken", error.message)
     config = snapshot.config
     if config is None:
-        return found(None, None, "none", f"{path} does not exist")
+        return found(None, None, "none", words("status.missing", path=path))
     if config.has_login:
-        return found(None, None, "login", f"{path} has an OAuth login, which decides")
+        return found(None, None, "login", words("status.login", path=path))
     live = live_key(snapshot, keys)
     if live is None:
         if config.secret is None:
-            return found(None, None, "none", f"{path} holds no API key")
+            return found(None, None, "none", words("status.keyless", path=path))
         if remembered is not None:
-            why = f"{path} holds a key that is none of kmi's; kmi had put {remembered!r} there"
+            why = words("status.foreign-after", path=path, before=repr(remembered))
             return found(None, None, "differs", why)
-        return found(None, None, "none", f"{path} holds a key that is none of kmi's")
+        return found(None, None, "none", words("status.foreign", path=path))
     if active is not None and live.key_id != active.key_id:
-        why = f"{path} holds {live.label!r}, kmi had put {remembered!r} there"
+        label, before = repr(live.label), repr(remembered)
+        why = words("status.other", path=path, label=label, before=before)
         return found(live.label, live.key_id, "differs", why)
     return found(live.label, live.key_id, "match")

@@ -23,6 +23,7 @@ KEY_FIELDS = {
     "usage_at",
     "usage_tried_at",
     "usage_error",
+    "usage_wait_until",
     "last_used",
     "traffic",
     "group",
@@ -69,6 +70,8 @@ class State:
         aliases: for keys that a program gives: the provisional id, and every id it gave before, to
             the id of the key that it gave last.
         adopt_declined: clients for which the person declined a provider of kmi's own.
+        auto_rotate: since when `kmi rotate auto` is on, or None.
+        refresh_at: when a refresh in the background was started last, or None.
     """
 
     keys: dict[str, KeyState] = field(default_factory=dict)
@@ -76,6 +79,8 @@ class State:
     undo: dict[str, list[Undo]] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     adopt_declined: list[str] = field(default_factory=list)
+    auto_rotate: float | None = None
+    refresh_at: float | None = None
     unknown: dict[str, Any] = field(default_factory=dict)
     unknown_of_keys: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -128,6 +133,9 @@ def encode(state: State) -> dict[str, Any]:
             "adopt_declined": list(state.adopt_declined),
         }
     )
+    for name, at in (("auto_rotate", state.auto_rotate), ("refresh_at", state.refresh_at)):
+        if at is not None:
+            table[name] = utc_text(at)
     return table
 
 
@@ -145,6 +153,7 @@ def _encode_key(key: KeyState) -> dict[str, Any]:
     times = {
         "usage_at": key.usage_at,
         "usage_tried_at": key.usage_tried_at,
+        "usage_wait_until": key.usage_wait_until,
         "last_used": key.last_used,
     }
     for name, at in times.items():
@@ -193,6 +202,7 @@ def decode(table: Any) -> State:
     if schema > SCHEMA:
         raise SchemaError(schema)
     known = {"schema", "active", "keys", "undo", "aliases", "adopt_declined"}
+    known |= {"auto_rotate", "refresh_at"}
     try:
         return State(
             keys={k: _decode_key(_dict(v)) for k, v in _dict(table.get("keys", {})).items()},
@@ -206,6 +216,8 @@ def decode(table: Any) -> State:
             },
             aliases={k: _text(v) for k, v in _dict(table.get("aliases", {})).items()},
             adopt_declined=[_text(item) for item in _list(table.get("adopt_declined", []))],
+            auto_rotate=_optional_time(table.get("auto_rotate")),
+            refresh_at=_optional_time(table.get("refresh_at")),
             unknown={k: v for k, v in table.items() if k not in known},
             unknown_of_keys={
                 key_id: rest
@@ -243,6 +255,7 @@ def _decode_key(table: dict[str, Any]) -> KeyState:
         usage_at=_optional_time(table.get("usage_at")),
         usage_tried_at=_optional_time(table.get("usage_tried_at")),
         usage_error=_text(table.get("usage_error", "")),
+        usage_wait_until=_optional_time(table.get("usage_wait_until")),
         last_used=_optional_time(table.get("last_used")),
         traffic=tuple(_minute(m) for m in _list(table.get("traffic", []))),
         group=None if group is None else _text(group),

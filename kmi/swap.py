@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 #: How often a config that others keep changing is read again before kmi gives up.
 ATTEMPTS = 5
+#: The pause before the second attempt is twice that, and doubles: an editor is done by then.
+PAUSE_S = 0.02
 #: Errors of `swap_edits` that a provider of kmi's own cures.
 ADOPTABLE = {"no-model", "oauth-login", "not-kimi"}
 
@@ -113,7 +116,9 @@ def swap(
     state = transaction.state
     active = state.active.get(client)
     before = None if active is None else active.label
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(PAUSE_S * 2**attempt)
         snapshot = seen or app.read_config(client)
         seen = None
         kind, raw = proposed(snapshot, key, adopt=adopt)
@@ -164,27 +169,13 @@ def _write(
 
 
 def remember_active(app: App, transaction: Transaction, client: str, key: ApiKey) -> None:
-    """Note which key a client's config holds now, and write the prompt file."""
+    """Note which key a client's config holds now."""
     state = transaction.state
     current = state.active.get(client)
     if current is None or (current.key_id, current.label) != (key.key_id, key.label):
         state.active[client] = Active(key.key_id, key.label, app.now())
     if key.key_id not in state.keys or state.keys[key.key_id].label != key.label:
         state.keys[key.key_id] = dataclasses.replace(state.key(key.key_id), label=key.label)
-    write_prompt(app, key.label)
-
-
-def write_prompt(app: App, label: str | None) -> None:
-    """The one line that shells show: the label of the key that was swapped in last."""
-    path = app.store.path("prompt")
-    line = b"" if label is None else label.encode() + b"\n"
-    try:
-        with open(path, "rb") as file:
-            if file.read(256) == line:
-                return
-    except OSError:
-        pass
-    app.store.write(path, line, durable=False)
 
 
 def live_key(snapshot: Snapshot, keys: tuple[ApiKey, ...]) -> ApiKey | None:

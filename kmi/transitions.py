@@ -28,6 +28,11 @@ COUNTED_FAULTS = frozenset({"key", "account", "organisation", "host", "server"})
 SPENT = 0.9995
 #: Two readings name the same reset when they differ by less: servers round.
 _SAME_RESET_S = 120.0
+#: After a reading that failed: five minutes, doubling with every further one up to an hour. What
+#: the upstream asks for is honoured up to a day (kimi-api.md 10).
+BACKOFF_S = 300.0
+BACKOFF_MAX_S = 3600.0
+WAIT_MAX_S = 86400.0
 
 
 def _counted(state: KeyState, now: float, *, error: bool) -> KeyState:
@@ -141,7 +146,7 @@ def apply_usage(state: KeyState, reading: UsageReading, now: float) -> KeyState:
     probed at once. An answer without any window keeps the last good reading.
     """
     before = state
-    state = replace(state, usage_tried_at=now, usage_error=reading.drift)
+    state = replace(state, usage_tried_at=now, usage_error=reading.drift, usage_wait_until=None)
     if reading.group is not None:
         state = replace(state, group=reading.group)
     state = _proven(state, now)
@@ -215,6 +220,7 @@ def apply_usage_failure(
     now: float,
     rng: random.Random,
     payment_block_s: float = 3600.0,
+    retry_after_s: float | None = None,
 ) -> KeyState:
     """`/usages` or the balance could not be read.
 
@@ -222,12 +228,25 @@ def apply_usage_failure(
     (kimi-api.md 5, rule 7: 401, 402); a rate limit, a server error or an unknown 403 does not, for
     it says nothing about model requests.
     """
-    state = replace(state, usage_tried_at=now, usage_error=error or "it could not be read")
+    state = replace(
+        state,
+        usage_tried_at=now,
+        usage_error=error or "it could not be read",
+        usage_wait_until=_wait_until(state, now, retry_after_s),
+    )
     if verdict is None or verdict.effect not in {"block", "exhaust"}:
         return state
     return apply_verdict(
         state, verdict, now=now, rng=rng, payment_block_s=payment_block_s, count=False
     )
+
+
+def _wait_until(before: KeyState, now: float, retry_after_s: float | None) -> float:
+    """When kmi may ask again by itself after a failure."""
+    last = (before.usage_wait_until or 0.0) - (before.usage_tried_at or 0.0)
+    failed_before = before.usage_wait_until is not None and last > 0.0
+    wait = min(BACKOFF_MAX_S, max(BACKOFF_S, 2.0 * last)) if failed_before else BACKOFF_S
+    return now + min(WAIT_MAX_S, max(wait, retry_after_s or 0.0))
 
 
 def apply_balance(
@@ -242,7 +261,8 @@ def apply_balance(
     from kmi.verdict_table import NO_MONEY
     from kmi.verdicts import Verdict
 
-    state = _proven(replace(state, usage_tried_at=now, usage_error=""), now)
+    state = replace(state, usage_tried_at=now, usage_error="", usage_wait_until=None)
+    state = _proven(state, now)
     if balance.available <= 0.0:
         words = f"balance {balance.available:g} {balance.currency}".rstrip()
         return apply_verdict(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def validate(settings: Settings, env: Mapping[str, str]) -> list[Problem]:
     """Everything that is wrong; nothing is changed, also no file mode."""
-    return [*_keys(settings), *_state(settings), *_clients(env)]
+    return [*_keys(settings), *_state(settings), *_clients(env), *_bindings(settings)]
 
 
 def _keys(settings: Settings) -> list[Problem]:
@@ -59,6 +59,36 @@ def _clients(env: Mapping[str, str]) -> list[Problem]:
         if too_open(snapshot):
             what = "others can read it, and it holds a key"
             found.append(Problem(path, what, f"chmod 600 {path}", fatal=False))
+    return found
+
+
+def _bindings(settings: Settings) -> list[Problem]:
+    """The `.kmi.toml` that count or could count in the working directory."""
+    from kmi.auths import load_keyring
+    from kmi.paths import bindings_above, working_directory
+    from kmi.project import check_open, look
+    from kmi.store import Store
+
+    paths = bindings_above(working_directory())
+    if not paths:
+        return []
+    try:
+        project = look(Store(settings.state_dir, lambda _: None), paths)
+        check_open(project)
+        labels = {key.label for key in load_keyring(settings, change_modes=False).keys}
+    except KmiError as error:
+        return [_problem(error, paths[0])]
+    found = []
+    for item in project.ignored:
+        if item.state != "denied":
+            found += [Problem(item.path, item.why, item.fix, fatal=False), *item.problems]
+    binding = project.binding
+    missing = [] if binding is None else [key for key in binding.keys if key not in labels]
+    if binding is not None and missing:
+        none = binding.strict and len(missing) == len(binding.keys)
+        what = f"names {', '.join(missing)}, which no key here is called"
+        fix = f"kmi keys add {missing[0]}, or take the label out"
+        found.append(Problem(binding.path, what, fix, fatal=none))
     return found
 
 

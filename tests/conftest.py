@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -35,7 +36,8 @@ Result = subprocess.CompletedProcess[str]
 
 def secret_of(label: str) -> str:
     """The secret that a test key has by default: looks real, and is easy to search for."""
-    return f"sk-kimi-CANARY{label.encode().hex()}Zq7w9TailXy42"
+    tail = hashlib.sha256(label.encode()).hexdigest()[:10]
+    return f"sk-kimi-CANARY{label.encode().hex()}Zq7w9T{tail}"
 
 
 def config_text(secret: str, *, base_url: str = BASE_URL) -> str:
@@ -103,6 +105,8 @@ class World:
             "KMI_AUTHS_DIR": str(self.auths),
             "KMI_STATE_DIR": str(self.state),
             "KMI_ENV_PATH": str(self.env_file),
+            # Nothing is asked upstream unless a test is about that.
+            "KMI_USAGE_CACHE_SECONDS": "0",
         }
 
     # What is there.

@@ -192,6 +192,35 @@ def files_with(world: World, label: str) -> list[str]:
     return world.files_with(secret_of(label))
 
 
+def test_runs_on_the_active_key_are_exact_while_others_swap(world: World, fake: FakeKimi) -> None:
+    """Also on the quick way a run sends the secret of the key that it was told."""
+    allowed = populate(world, fake, 6)
+    told = 'exec "{}" -m kmi.demo.stand_in -p "$KMI_ACTIVE_KEY" "$@"'
+    world.script("kimi", told.format(sys.executable))
+    wait_for(
+        lambda: (
+            world.kmi("run", "--", "kimi").returncode == 0
+            and (world.state / "memo" / "kimi").exists()
+        )
+    )
+    fake.clear()
+    runs, swaps = [], []
+    reader = Reader(world.config(), set(allowed.values()))
+    with reader.reading():
+        for number in range(30):
+            runs.append(start(world, [*KMI, "run", "--", "kimi"]))
+            if number % 3 == 2:
+                swaps.append(start(world, [*KMI, "use", labels(6)[number // 3 % 6]]))
+        ends = finish([*runs, *swaps])
+    assert [end for end in ends if end[0] != 0] == []
+    assert len(fake.chats()) == len(runs)
+    assert mismatches(fake) == []
+    assert len({seen.prompt for seen in fake.chats()}) > 1, "no swap came between the runs"
+    assert reader.bad == []
+    check_records(world)
+    assert len(world.records("runs.jsonl")) >= len(runs)
+
+
 def test_kimi_code_runs_at_once_each_have_their_own_home(world: World) -> None:
     world.env["KMI_CLIENT"] = CODE
     names = labels(20)

@@ -40,7 +40,7 @@ CASES: dict[str, tuple[Any, tuple[str, Any], tuple[str, ...]]] = {
     "KMI_PAYMENT_BLOCK_SECONDS": (3600, ("0", 0), ("-1", "1h", "9999999", "")),
     "KMI_BLOCKLIST_RECHECK_SECONDS": (3600, ("60", 60), ("59", "0", "1e3", "")),
     "KMI_BLOCKLIST_RECHECK_MAX": (3, ("0", 0), ("10001", "all", "")),
-    "KMI_USAGE_CACHE_SECONDS": (600, ("1", 1), ("0", "+5", "\u0665", "")),
+    "KMI_USAGE_CACHE_SECONDS": (600, ("0", 0), ("-1", "+5", "\u0665", "")),
     "KMI_REQUIRE_USAGE_BEFORE_REQUEST": (False, ("true", True), ("maybe", "")),
     "KMI_FAIL_OPEN_ON_EMPTY_CACHE": (True, ("no", False), ("nope", "")),
     "KMI_UPSTREAM_BASE_URL": (

@@ -40,6 +40,7 @@ key_states = st.builds(
     usage_at=maybe_times,
     usage_tried_at=maybe_times,
     usage_error=words,
+    usage_wait_until=maybe_times,
     last_used=maybe_times,
     traffic=st.lists(
         st.tuples(st.integers(0, 2**40), st.integers(0, 999), st.integers(0, 999)), max_size=3
@@ -52,6 +53,7 @@ json_values = st.recursive(
     max_leaves=5,
 )
 KNOWN = {"schema", "active", "keys", "undo", "aliases", "adopt_declined"}
+KNOWN |= {"auto_rotate", "refresh_at"}
 states = st.builds(
     State,
     keys=st.dictionaries(words, key_states, max_size=3),
@@ -63,6 +65,8 @@ states = st.builds(
     ),
     aliases=st.dictionaries(words, words, max_size=2),
     adopt_declined=st.lists(words, max_size=2),
+    auto_rotate=maybe_times,
+    refresh_at=maybe_times,
     unknown=st.dictionaries(words.filter(lambda w: w not in KNOWN), json_values, max_size=2),
 )
 
@@ -86,6 +90,7 @@ def test_no_field_is_forgotten() -> None:
         usage_at=5.0,
         usage_tried_at=6.0,
         usage_error="timed out",
+        usage_wait_until=8.0,
         last_used=7.0,
         traffic=((1, 2, 3),),
         group="abc",

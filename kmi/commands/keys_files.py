@@ -167,14 +167,11 @@ def rename(args: argparse.Namespace, app: App) -> int:
 def _relabel_active(app: App, transaction: Any, key: ApiKey, label: str) -> None:
     import dataclasses
 
-    from kmi.swap import write_prompt
-
     state = transaction.state
     key_id = state.aliases.get(key.key_id, key.key_id)
     for client, active in state.active.items():
         if active.key_id == key_id:
             state.active[client] = dataclasses.replace(active, label=label)
-            write_prompt(app, label)
     if key_id in state.keys:
         state.keys[key_id] = dataclasses.replace(state.keys[key_id], label=label)
 

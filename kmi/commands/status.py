@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmi.errors import EXIT_OK
 from kmi.health import left, status_of
+from kmi.project_words import binding_document, binding_lines
 from kmi.settings import CLIENTS
 from kmi.situation import Situation, look
 from kmi.timezones import show_span, utc_text
@@ -66,6 +67,7 @@ def _document(
         "strategy": settings.strategy,
         "auto_rotate_allowed": settings.auto_rotate_allowed,
         "upstream": str(settings.upstream_base_url),
+        **binding_document(app, app.project),
         "directories": {"auths": settings.auths_dir, "state": settings.state_dir},
         "clients": {
             name: {
@@ -99,6 +101,8 @@ def _print(
         )
     settings = app.settings
     screen.data(f"  strategy {settings.strategy}, keys in {settings.auths_dir}")
+    for line in binding_lines(app, app.project):
+        screen.data(f"  {line}")
     if not keys:
         screen.note(f"there is no key in {settings.auths_dir} (`kmi keys add LABEL` adds one)")
         return

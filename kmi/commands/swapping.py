@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kmi.dry_run import show_change
 from kmi.errors import EXIT_OK, ConfigError
-from kmi.masking import config_diff
 from kmi.picking import decide, pick_and_commit
-from kmi.swap import Swapped, proposed, swap
+from kmi.shell_files import prefer
+from kmi.swap import Swapped, swap
 
 if TYPE_CHECKING:
     from kmi.app import App
@@ -36,6 +37,7 @@ def swap_now(app: App, client: str, *, named: str | None, adopt: bool) -> int:
 
     def commit(transaction: Transaction, decision: Decision, key: ApiKey) -> Swapped:
         swapped = swap(app, transaction, client, key, adopt=adopt)
+        prefer(transaction.state, client, app.now())
         transaction.save()
         app.audit(
             transaction,
@@ -48,6 +50,9 @@ def swap_now(app: App, client: str, *, named: str | None, adopt: bool) -> int:
         )
         return swapped
 
+    if app.binding is not None:
+        # The config is shared by every project; a bound run does not take its key from there.
+        app.screen.note(f"runs here keep to {app.binding.path}: {app.binding}")
     if app.dry_run:
         return _show(app, client, pick(app.store.read(), {}), adopt=adopt)
     swapped, decision, key = pick_and_commit(app, pick, commit, named=named)
@@ -82,18 +87,3 @@ def _tell(
 def _show(app: App, client: str, decision: Decision, *, adopt: bool) -> int:
     show_change(app, client, decision, adopt=adopt)
     return EXIT_OK
-
-
-def show_change(app: App, client: str, decision: Decision, *, adopt: bool) -> None:
-    """A dry run: which key, why, and the difference in the config, secrets masked."""
-    key = decision.key
-    assert key is not None  # noqa: S101 - the caller's decision has one
-    snapshot = app.read_config(client)
-    app.screen.note(f"would use {key.label!r}: {decision.reason}")
-    diff: list[str] = []
-    if key.secret is None:
-        app.screen.note("its api_key_command is not run in a dry run")
-    else:
-        raw = proposed(snapshot, key, adopt=adopt)[1]
-        diff = config_diff(snapshot.raw or b"", raw, snapshot.path)
-    app.screen.planned(diff, client=client, label=key.label, reason=decision.reason)

@@ -12,7 +12,7 @@ from kmi.kimi_edits import undo_edits
 from kmi.masking import config_diff
 from kmi.secrets_source import resolve_secret
 from kmi.settings import CLIENTS
-from kmi.swap import ATTEMPTS, live_key, remember_active, write_prompt
+from kmi.swap import ATTEMPTS, live_key, remember_active
 
 if TYPE_CHECKING:
     import argparse
@@ -156,7 +156,6 @@ def _remember(app: App, transaction: Transaction, client: str, entry: Undo | Non
     live = live_key(app.read_config(client), app.known(state))
     if live is None:
         state.active.pop(client, None)
-        write_prompt(app, None)
     else:
         remember_active(app, transaction, client, live)
     transaction.save()

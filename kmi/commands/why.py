@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmi.errors import EXIT_OK
 from kmi.health import left, status_of
+from kmi.project_words import binding_document, binding_lines
 from kmi.selection import choose
 from kmi.settings import CLIENTS, STRATEGIES
 from kmi.situation import look
@@ -30,7 +31,10 @@ def run(args: argparse.Namespace, app: App) -> int:
     app.require_keys()
     situation = look(app, app.client(args.client))
     states = app.store.with_last_runs(situation.state)
-    policy = app.policy()
+    project = None if args.rotate else app.project
+    policy = app.policy(None if project is None else project.binding)
+    if project is not None and project.closed:
+        policy = dataclasses.replace(policy, allowed=frozenset(), bound_by=project.closed_by)
     if args.strategy:
         policy = dataclasses.replace(policy, strategy=args.strategy)
     active = situation.state.active.get(situation.client)
@@ -43,6 +47,9 @@ def run(args: argparse.Namespace, app: App) -> int:
         active=situation.key_id or (None if active is None else active.key_id),
         rotate=args.rotate,
     )
+    if project is not None and project.closed:
+        reason = f"{project.closed_by} {project.closed}"
+        decision = dataclasses.replace(decision, reason=reason, code="binding-closed")
     rows: list[dict[str, Any]] = []
     for key in situation.keys:
         state = situation.state.key(key.key_id)
@@ -69,11 +76,17 @@ def run(args: argparse.Namespace, app: App) -> int:
                 "code": decision.code,
                 "reason": decision.reason,
                 "back_at": None if decision.back_at is None else utc_text(decision.back_at),
+                **binding_document(app, project),
                 "keys": rows,
             }
         )
         return EXIT_OK
     _print(app, strategy, decision.reason, decision.back_at, rows)
+    notes = binding_lines(app, project)
+    if notes:
+        app.screen.data()
+    for line in notes:
+        app.screen.data(line)
     return EXIT_OK
 
 

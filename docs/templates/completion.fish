@@ -1,0 +1,108 @@
+# TAB for kmi in fish. Written by `make docs` from the parser; do not edit.
+# Labels come from a file that kmi keeps, read by builtins: no process is started for them.
+
+# What there is below a command, one line each: `option KIND NAME HELP`, `child NAME HELP` and
+# `word KIND`, with tabs between.
+function __kmi_table
+    switch "$argv"
+@TABLE@
+    end
+    if test "$argv" != kimi
+@GLOBAL@
+    end
+end
+
+# The candidates of a kind.
+function __kmi_candidates
+    set -l directory $KMI_STATE_DIR $__kmi_state $HOME/.kmi
+    set directory (string match -v -- '' $directory)[1]
+    switch $argv[1]
+        case LABEL
+            if test -f $directory/labels -a -r $directory/labels
+                while read -l line
+                    string match -r -- '^[A-Za-z0-9._@/-]+$' $line
+                end <$directory/labels
+            end
+        case BACKUP
+            set -l backups $directory/backups/kimi-*
+            string replace -r -- '.*/' '' $backups
+        case FILE
+            __fish_complete_path (commandline -ct)
+        case '' FREE
+        case '*'
+            string split -- '|' $argv[1]
+    end
+    return 0
+end
+
+# The rest of the line belongs to another program: what fish knows of it.
+function __kmi_delegate
+    set -l words (string escape -- $argv)
+    complete -C (string join -- ' ' $words (commandline -ct))
+end
+
+function __kmi_complete
+    set -l words (commandline -opc)
+    set -l current (commandline -ct)
+    set -l path
+    set -l wanted
+    set -l number 1
+    set -l ended
+    set -l table (__kmi_table '')
+    set -l index 1
+    while test $index -lt (count $words)
+        set index (math $index + 1)
+        set -l word $words[$index]
+        if set -q wanted[1]
+            set wanted
+        else if test "$word" = --
+            if test "$path" = run
+                __kmi_delegate $words[(math $index + 1)..-1]
+                return
+            end
+            set ended 1
+        else if not set -q ended[1]; and string match -q -- '-*' $word
+            set wanted (string match -r -- "^option\t([^\t]+)\t"(string escape --style=regex -- $word)"\t" $table)[2]
+        else if string match -q -- "child"\t"$word"\t'*' $table
+            set -a path $word
+            if test "$path" = kimi
+                __kmi_delegate $words[$index..-1]
+                return
+            end
+            set table (__kmi_table $path)
+        else if test "$path" = run
+            __kmi_delegate $words[$index..-1]
+            return
+        else
+            set number (math $number + 1)
+        end
+    end
+
+    if set -q wanted[1]
+        __kmi_candidates $wanted
+        return
+    end
+    if not set -q ended[1]; and string match -q -- '--*=*' $current
+        set -l option (string split -m 1 -- = $current)[1]
+        set -l kind (string match -r -- "^option\t([^\t]+)\t$option\t" $table)[2]
+        string replace -r -- '^' "$option=" (__kmi_candidates "$kind")
+        return
+    end
+    if not set -q ended[1]; and string match -q -- '-*' $current
+        string replace -fr -- "^option\t[^\t]*\t" '' $table
+        return
+    end
+    if test "$path" = run
+        __kmi_delegate
+        return
+    end
+    string replace -fr -- "^child\t" '' $table
+    set -l kinds (string replace -fr -- "^word\t" '' $table)
+    if set -q kinds[$number]
+        __kmi_candidates (string trim -c + -- $kinds[$number])
+    else if string match -q -- '*+' "$kinds[-1]"
+        __kmi_candidates (string trim -c + -- $kinds[-1])
+    end
+end
+
+complete -c kmi -f -k -a '(__kmi_complete)'

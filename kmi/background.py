@@ -1,0 +1,82 @@
+"""A refresh of the quotas that nobody waits for (docs/decisions/0014).
+
+`kmi run` starts it just before it becomes the client, and only when a key is due. It is a process
+of its own: of no session, terminal or parent of the client's, with no file of theirs open, and it
+ends itself. On the quick way nothing of this is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from kmi.paths import PACKAGE_PARENT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: The words of the command that does it; not for people, so the help does not show it.
+COMMAND = ("-m", "kmi", "health", "--background")
+#: It is over after 8 s of asking; whatever hangs is ended by the system after this.
+HARD_STOP_S = 25
+_LAST_FD = 65536
+
+
+def start(env: Mapping[str, str]) -> None:
+    """Start it and return at once; what fails here must not stop a run."""
+    child = dict(env)
+    places = [PACKAGE_PARENT, *filter(None, [env.get("PYTHONPATH")])]
+    child["PYTHONPATH"] = os.pathsep.join(places)
+    if sys.platform == "win32":
+        _start_on_windows(child)
+        return
+    try:
+        pid = os.fork()
+    except OSError:
+        return
+    if pid:
+        os.waitpid(pid, 0)
+        return
+    try:
+        _leave(child)
+    finally:
+        os._exit(0)
+
+
+def _leave(env: Mapping[str, str]) -> None:
+    """In the child: leave the session, become an orphan, let go of every file, and start over."""
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.closerange(3, min(os.sysconf("SC_OPEN_MAX"), _LAST_FD))
+    os.chdir("/")
+    os.umask(0o077)
+    os.execve(sys.executable, [sys.executable, *COMMAND], dict(env))
+
+
+def _start_on_windows(env: Mapping[str, str]) -> None:
+    import subprocess
+    from contextlib import suppress
+
+    detached = 0x00000008 | 0x00000200  # DETACHED_PROCESS, CREATE_NEW_PROCESS_GROUP
+    with suppress(OSError):
+        subprocess.Popen(
+            [sys.executable, *COMMAND],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=dict(env),
+            creationflags=detached,
+        )
+
+
+def stop_in_time() -> None:
+    """In the process itself: let the system end it, should it hang. Every write of it is whole."""
+    import signal
+
+    if hasattr(signal, "alarm"):
+        signal.alarm(HARD_STOP_S)

@@ -1,0 +1,10 @@
+"""What every command says about how it works."""
+
+MESSAGES = {
+    "mode.dry-run": (
+        "dry run: no client config is written, no request is sent",
+        "пробный режим: конфиг клиента не меняется, запросы не отправляются",
+    ),
+    "mode.warning": ("warning: {text}", "внимание: {text}"),
+    "mode.asking": ("asking", "опрос"),
+}

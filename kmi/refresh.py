@@ -1,0 +1,205 @@
+"""Asking upstream about keys, and remembering what it said.
+
+For `kmi health`, `kmi keys check` and the background of `kmi run`. What came of it is in the
+state: the cache that all processes share. When to ask is in `polling`, how in `api`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from typing import TYPE_CHECKING, NamedTuple
+
+from kmi.checking import apply_check
+from kmi.errors import KmiError
+from kmi.health import status_of
+from kmi.polling import FLOOR_S, due
+from kmi.secrets_source import resolve_secret
+from kmi.selection import unusable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kmi.api import Answer
+    from kmi.app import App
+    from kmi.binding import Binding
+    from kmi.model import ApiKey
+    from kmi.state import State
+    from kmi.store import Transaction
+
+
+class Refreshed(NamedTuple):
+    """What came of asking.
+
+    Attributes:
+        keys: those that were asked about, with their secrets.
+        answers: by key id.
+        failed: ``{label: why it could not be asked about}``.
+        state: as it was saved.
+    """
+
+    keys: list[ApiKey]
+    answers: Mapping[str, Answer]
+    failed: Mapping[str, str]
+    state: State
+
+    @property
+    def reached(self) -> bool:
+        """Whether anything was answered at all."""
+        return any(answer.status or answer.chat_status for answer in self.answers.values())
+
+
+def refresh(
+    app: App,
+    wanted: Sequence[ApiKey],
+    *,
+    chat: bool = False,
+    programs: bool = True,
+    audit_always: bool = False,
+) -> Refreshed:
+    """Ask about keys, all at once, and remember the answers.
+
+    A record goes to the audit when a key's status changed by it, or always if the person asked.
+
+    Args:
+        app: the world.
+        wanted: which keys.
+        chat: also one tiny request with each.
+        programs: run the programs that give secrets; they may ask the person.
+        audit_always: this command's job is to ask.
+    """
+    from kmi.api import check_keys
+
+    asked, failed = _with_secrets(app, wanted, programs=programs)
+    sent_at = app.now()
+    answers = check_keys(
+        [key for _, key in asked],
+        chat=chat,
+        env=app.env,
+        extra=app.patterns(),
+        on_progress=lambda label, done, total: app.screen.progress(done, total, "asking"),
+    )
+    keys = [key for _, key in asked]
+    with app.store.transaction() as transaction:
+        before = _statuses(app, transaction.state, keys)
+        _learn(app, transaction.state, asked, answers, sent_at)
+        transaction.save()
+        after = _statuses(app, transaction.state, keys)
+        changed = {label for label in after if before[label] != after[label]}
+        if changed or audit_always:
+            _record(app, transaction, before, after, changed, chat=chat, all_keys=audit_always)
+        return Refreshed(keys, answers, failed, transaction.state)
+
+
+def _with_secrets(
+    app: App, wanted: Sequence[ApiKey], *, programs: bool
+) -> tuple[list[tuple[ApiKey, ApiKey]], dict[str, str]]:
+    """Keys as they were named and as they are with their secrets, and why some have none."""
+    found, failed = [], {}
+    barred = app.policy().unavailable
+    for key in wanted:
+        if key.label in barred:
+            app.screen.warn(f"{key.label!r} is not asked about: {barred[key.label]}")
+            failed[key.label] = barred[key.label]
+        elif key.secret is not None or programs:
+            try:
+                found.append((key, resolve_secret(key, app.env)))
+            except KmiError as error:
+                app.screen.warn(error.message)
+                failed[key.label] = "its api_key_command failed"
+    return found, failed
+
+
+def _learn(
+    app: App,
+    state: State,
+    asked: Sequence[tuple[ApiKey, ApiKey]],
+    answers: Mapping[str, Answer],
+    sent_at: float,
+) -> None:
+    for named, key in asked:
+        known = next((k for k in app.known(state) if k.label == key.label), None)
+        if named.command is not None and known is not None and known.key_id != key.key_id:
+            app.learn_key_id(state, known, key)
+        state.keys = apply_check(
+            state.keys,
+            key.key_id,
+            answers[key.key_id],
+            now=app.now(),
+            sent_at=sent_at,
+            rng=random.Random(),  # noqa: S311 - jitter is no secret
+            cooldown_s=app.settings.rotation_cooldown_s,
+            payment_block_s=app.settings.payment_block_s,
+        )
+        if key.key_id in state.keys:
+            state.keys[key.key_id] = dataclasses.replace(state.keys[key.key_id], label=key.label)
+
+
+def _statuses(app: App, state: State, keys: Sequence[ApiKey]) -> dict[str, str]:
+    now = app.now()
+    return {key.label: status_of(key, state.key(key.key_id), now).name for key in keys}
+
+
+def _record(
+    app: App,
+    transaction: Transaction,
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+    changed: set[str],
+    *,
+    chat: bool,
+    all_keys: bool,
+) -> None:
+    named = set(after) if all_keys else changed
+    app.audit(
+        transaction,
+        "changed" if changed else "unchanged",
+        before={label: name for label, name in before.items() if label in named},
+        after={label: name for label, name in after.items() if label in named},
+        chat=chat,
+    )
+
+
+def due_now(app: App, state: State) -> list[ApiKey]:
+    """The keys to ask about by itself: none that a program would have to give."""
+    barred = app.policy().unavailable
+    return [
+        key
+        for key in due(app.known(state), state.keys, app.pace, app.now())
+        if key.secret is not None and key.label not in barred
+    ]
+
+
+def claim(app: App, state: State) -> bool:
+    """Whether this process starts a refresh; the state then says so. The lock is held."""
+    from kmi.polling import claimed
+
+    now = app.now()
+    if app.dry_run or claimed(state.refresh_at, now) or not due_now(app, state):
+        return False
+    state.refresh_at = now
+    return True
+
+
+def ensure_usage(app: App, binding: Binding | None) -> None:
+    """With `KMI_REQUIRE_USAGE_BEFORE_REQUEST=1`: ask first, when no key can be used without.
+
+    This is the one place where a start waits, for as long as `api.check_keys` may take.
+    """
+    if not app.settings.require_usage or app.dry_run:
+        return
+    state, now = app.store.read(), app.now()
+    strict = app.policy(binding)
+    lax = app.policy(binding, require_usage=False)
+    missing = []
+    for key in app.known(state):
+        known = state.key(key.key_id)
+        if not unusable(key, known, strict, now):
+            return
+        if not unusable(key, known, lax, now):
+            missing.append(key)
+    pace = dataclasses.replace(app.pace, cache_s=app.pace.cache_s or FLOOR_S)
+    wanted = due(missing, state.keys, pace, now)
+    if wanted:
+        app.screen.note(app.words("run.asking-first", count=len(wanted)))
+        refresh(app, wanted)

@@ -1,0 +1,250 @@
+# shellcheck shell=bash
+# TAB for kmi in bash. Written by `make docs` from the parser; do not edit.
+# Labels come from a file that kmi keeps, read by builtins: no process is started for them.
+
+# What there is below a command: its options (NAME or NAME=KIND), its actions, its arguments.
+function __kmi_table {
+  __kmi_options='' __kmi_children='' __kmi_arguments=''
+  # shellcheck disable=SC2034 # they are the caller's
+  case $1 in
+  '')
+    __kmi_options='--version'
+    __kmi_children='run kimi use rotate current status why bind allow deny keys init completion prompt config undo backups demo'
+    ;;
+  'run')
+    __kmi_options='-k=LABEL --key=LABEL --strategy=sticky|most-remaining|round-robin|least-recently-used|soonest-reset --client=kimi-cli|kimi-code --pin --adopt --dry-run'
+    ;;
+  'kimi')
+    ;;
+  'use')
+    __kmi_options='--client=kimi-cli|kimi-code --adopt --dry-run'
+    __kmi_arguments='LABEL'
+    ;;
+  'rotate')
+    __kmi_options='--client=kimi-cli|kimi-code --adopt --dry-run'
+    ;;
+  'current')
+    __kmi_options='--client=kimi-cli|kimi-code'
+    ;;
+  'status')
+    __kmi_options='--client=kimi-cli|kimi-code'
+    ;;
+  'why')
+    __kmi_options='--strategy=sticky|most-remaining|round-robin|least-recently-used|soonest-reset --client=kimi-cli|kimi-code --rotate'
+    ;;
+  'bind')
+    __kmi_options='--strict --force'
+    __kmi_arguments='LABEL+'
+    ;;
+  'allow')
+    __kmi_arguments='FILE'
+    ;;
+  'deny')
+    __kmi_arguments='FILE'
+    ;;
+  'keys')
+    __kmi_children='list add remove enable disable rename reset import check'
+    ;;
+  'keys list')
+    ;;
+  'keys add')
+    __kmi_options='--base-url=FREE --priority=FREE --email=FREE --command=FREE'
+    __kmi_arguments='FREE'
+    ;;
+  'keys remove')
+    __kmi_options='-y --yes'
+    __kmi_arguments='LABEL'
+    ;;
+  'keys enable')
+    __kmi_arguments='LABEL'
+    ;;
+  'keys disable')
+    __kmi_arguments='LABEL'
+    ;;
+  'keys rename')
+    __kmi_arguments='LABEL FREE'
+    ;;
+  'keys reset')
+    __kmi_arguments='LABEL+'
+    ;;
+  'keys import')
+    __kmi_options='--label=FREE'
+    ;;
+  'keys check')
+    __kmi_options='--chat'
+    __kmi_arguments='LABEL+'
+    ;;
+  'init')
+    __kmi_options='--cmd=FREE --no-wrap --no-prompt --no-completion'
+    __kmi_arguments='bash|zsh|fish|pwsh'
+    ;;
+  'completion')
+    __kmi_arguments='bash|zsh|fish|pwsh'
+    ;;
+  'prompt')
+    ;;
+  'config')
+    __kmi_children='show validate path'
+    ;;
+  'config show')
+    ;;
+  'config validate')
+    ;;
+  'config path')
+    ;;
+  'undo')
+    __kmi_options='--client=kimi-cli|kimi-code --file=BACKUP --dry-run'
+    ;;
+  'backups')
+    __kmi_options='--client=kimi-cli|kimi-code'
+    ;;
+  'demo')
+    __kmi_options='--stand-in'
+    ;;
+  esac
+  [[ $1 == kimi ]] || __kmi_options+=" "'--json --plain --no-color --quiet --verbose --help'
+}
+
+# The candidates of a kind that begin with the word.
+function __kmi_candidates {
+  local kind=$1 word=$2 directory="${KMI_STATE_DIR:-${__kmi_state:-${HOME-}/.kmi}}" line
+  case $kind in
+  LABEL)
+    [[ -f $directory/labels && -r $directory/labels ]] || return 0
+    while IFS= read -r line; do
+      [[ $line == "$word"* && $line != *[!A-Za-z0-9._@/-]* ]] && COMPREPLY+=("$line")
+    done <"$directory/labels"
+    ;;
+  BACKUP)
+    for line in "$directory"/backups/kimi-*; do
+      line=${line##*/}
+      [[ $line == "$word"* && $line != *'*' ]] && COMPREPLY+=("$line")
+    done
+    ;;
+  FILE) compopt -o default 2>/dev/null ;;
+  FREE) ;;
+  *)
+    local IFS='| '
+    for line in $kind; do
+      [[ ${line%%=*} == "$word"* ]] && COMPREPLY+=("${line%%=*}")
+    done
+    ;;
+  esac
+  return 0
+}
+
+# The rest of the line belongs to another program: its completion, from word $1 on.
+function __kmi_delegate {
+  local first=$1 program=${COMP_WORDS[$1]} specification word=${COMP_WORDS[COMP_CWORD]}
+  if declare -F _comp_command_offset >/dev/null; then
+    _comp_command_offset "$first"
+  elif declare -F _command_offset >/dev/null; then
+    _command_offset "$first"
+  elif ((first == COMP_CWORD)); then
+    while IFS= read -r specification; do
+      COMPREPLY+=("$specification")
+    done < <(compgen -c -- "$word")
+  else
+    specification=$(complete -p -- "$program" 2>/dev/null)
+    if [[ $specification == *' -F '* ]]; then
+      specification=${specification#* -F }
+      local line=$COMP_LINE index
+      for ((index = 0; index < first; index++)); do
+        line=${line#*"${COMP_WORDS[index]}"}
+      done
+      line=${line#"${line%%[![:space:]]*}"}
+      local -a COMP_WORDS=("${COMP_WORDS[@]:first}")
+      local COMP_CWORD=$((COMP_CWORD - first)) COMP_POINT=$((COMP_POINT - ${#COMP_LINE} + ${#line}))
+      local COMP_LINE=$line
+      "${specification%% *}" "$program" "$word" "${COMP_WORDS[COMP_CWORD - 1]}"
+    else
+      compopt -o default 2>/dev/null
+    fi
+  fi
+}
+
+function _kmi {
+  local IFS=$' \t\n' rest=$COMP_LINE word before count=-1 index
+  local -a words=() places=()
+  COMPREPLY=()
+  # Labels hold `@`, at which readline breaks words: what has no blank between is one word.
+  for ((index = 0; index <= COMP_CWORD; index++)); do
+    word=${COMP_WORDS[index]} before=$rest
+    rest=${rest#"${rest%%[![:space:]]*}"}
+    if ((count < 0)) || [[ $before != "$rest" ]]; then
+      ((++count))
+      words[count]=$word places[count]=$index
+    else
+      words[count]+=$word
+    fi
+    rest=${rest#"$word"}
+  done
+  local current=${words[count]} over=$((${#COMP_LINE} - ${#rest} - COMP_POINT))
+  ((over > 0 && over <= ${#current})) && current=${current:0:${#current}-over}
+
+  local path='' wanted='' number=0 ended='' option
+  local __kmi_options __kmi_children __kmi_arguments
+  __kmi_table ''
+  for ((index = 1; index < count; index++)); do
+    word=${words[index]}
+    if [[ -n $wanted ]]; then
+      wanted=''
+    elif [[ $word == -- ]]; then
+      [[ $path == run ]] && __kmi_delegate "${places[index + 1]}" && return
+      ended=1
+    elif [[ $word == -* && -z $ended ]]; then
+      for option in $__kmi_options; do
+        [[ $option == "$word="* ]] && wanted=${option#*=}
+      done
+    elif [[ " $__kmi_children " == *" $word "* ]]; then
+      path="${path:+$path }$word"
+      [[ $path == kimi ]] && __kmi_delegate "${places[index]}" && return
+      __kmi_table "$path"
+    elif [[ $path == run ]]; then
+      __kmi_delegate "${places[index]}"
+      return
+    else
+      ((++number))
+    fi
+  done
+
+  if [[ -n $wanted ]]; then
+    __kmi_candidates "$wanted" "$current"
+  elif [[ $current == --*=* && -z $ended ]]; then
+    for option in $__kmi_options; do
+      [[ $option == "${current%%=*}="* ]] || continue
+      __kmi_candidates "${option#*=}" "${current#*=}"
+    done
+  elif [[ $current == -* && -z $ended ]]; then
+    __kmi_candidates "$__kmi_options " "$current"
+  elif [[ $path == run ]]; then
+    __kmi_delegate "${places[count]}"
+  elif [[ -n $__kmi_children ]]; then
+    __kmi_candidates "$__kmi_children " "$current"
+  else
+    local -a arguments=()
+    read -r -a arguments <<<"$__kmi_arguments"
+    if ((${#arguments[@]})); then
+      word=${arguments[number < ${#arguments[@]} ? number : ${#arguments[@]} - 1]}
+      ((number < ${#arguments[@]})) || [[ $word == *+ ]] && __kmi_candidates "${word%+}" "$current"
+    fi
+  fi
+
+  # Readline replaces what follows its last break only.
+  local break prefix=''
+  for break in '@' '=' ':'; do
+    if [[ ${COMP_WORDBREAKS-} == *"$break"* && $current == *"$break"* ]]; then
+      word=${current%"${current##*"$break"}"}
+      ((${#word} > ${#prefix})) && prefix=$word
+    fi
+  done
+  if [[ -n $prefix ]]; then
+    for index in "${!COMPREPLY[@]}"; do
+      # After `--option=` the candidates are the values alone.
+      COMPREPLY[index]=${COMPREPLY[index]#"$prefix"}
+    done
+  fi
+  return 0
+}
+
+complete -F _kmi kmi

@@ -1,0 +1,54 @@
+# kmi for fish: `kmi init fish | source` in ~/.config/fish/config.fish.
+#
+# A line that ends in `#:` and a word is changed by `kmi init`; what stands between `#: begin` and
+# `#: end` is left out when it was not wanted. As it is, the file works with the `kmi` on PATH.
+
+if status is-interactive
+
+    # The state directory, where kmi's env file moved it. KMI_STATE_DIR goes first.
+    set -g __kmi_state '' #: state
+
+    #: begin wrap
+    # The client, on a key that works. `command kimi` is the client itself.
+    function kimi --description 'Kimi on a key that works' #: name
+        command kmi run -- kimi $argv #: kmi
+    end
+
+    #: end wrap
+    #: begin prompt
+    # Before each prompt: one line, read by builtins. Sets KMI_PROMPT.
+    function __kmi_prompt --on-event fish_prompt
+        set -l file $KMI_STATE_DIR $__kmi_state $HOME/.kmi
+        set file (string match -v -- '' $file)[1]/prompt
+        set -l label
+        set -l mark
+        set -l rest
+        if test -f $file -a -r $file
+            read -d ' ' label mark rest <$file
+        end
+        # Inside a run the environment knows better.
+        if test -n "$KMI_RUN_ID" -a -n "$KMI_ACTIVE_KEY" -a "$KMI_ACTIVE_KEY" != "$label"
+            set label $KMI_ACTIVE_KEY
+            set mark
+        end
+        set -g KMI_PROMPT
+        if string match -qr '^[A-Za-z0-9._@/-]+$' -- "$label"
+            set KMI_PROMPT $label
+            contains -- "$mark" '!' x; and set KMI_PROMPT "$label $mark"
+        end
+    end
+
+    # The segment, on the right, unless somebody else shows something there.
+    if not functions -q fish_right_prompt; and test "$KMI_PROMPT_AUTO" != 0 -a -z "$STARSHIP_SHELL"
+        function fish_right_prompt --description 'The active key of kmi'
+            test -n "$KMI_PROMPT"; and echo -n "[$KMI_PROMPT]"
+        end
+    end
+
+    #: end prompt
+    #: begin completion
+    #: completion
+
+    #: end completion
+
+end
