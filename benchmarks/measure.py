@@ -94,6 +94,8 @@ def world(keys: int) -> Iterator[dict[str, str]]:
             "HOME": str(home),
             "KMI_AUTHS_DIR": str(auths),
             "KMI_ENV_PATH": str(env_file(home)),
+            # Nothing is asked upstream unless that is what is measured.
+            "KMI_USAGE_CACHE_SECONDS": "0",
         }
 
 

@@ -45,7 +45,8 @@ def bash() -> str:
             lines.append(f"    __kmi_children={quote('bash', ' '.join(node.children))}")
         if node.words:
             lines.append(f"    __kmi_arguments={quote('bash', ' '.join(node.words))}")
-        rows.append("\n".join([*lines, "    ;;"]))
+        if len(lines) > 1:
+            rows.append("\n".join([*lines, "    ;;"]))
     common = quote("bash", " ".join(name for name, _ in GLOBAL_OPTIONS))
     return _template("completion.bash", TABLE="\n".join(rows), GLOBAL=common)
 
@@ -58,7 +59,9 @@ def fish() -> str:
         lines += [f"child\t{name}\t{about}" for name, about in node.children.items()]
         lines += [f"word\t{kind}" for kind in node.words]
         if lines:
-            rows.append(f"        case {node.path if node.path.isalpha() else quote('fish', node.path)}")
+            rows.append(
+                f"        case {node.path if node.path.isalpha() else quote('fish', node.path)}"
+            )
             rows += [f"            {line}" for line in _fish_echo(lines)]
     common = _fish_options(Option((name,), about) for name, about in GLOBAL_OPTIONS)
     shown = "\n".join(f"        {line}" for line in _fish_echo(common))
@@ -84,7 +87,9 @@ def pwsh() -> str:
     """For PowerShell 7."""
 
     def items(rows: Iterable[tuple[str, str, str]]) -> str:
-        return ", ".join("@(" + ", ".join(quote("pwsh", cell) for cell in row) + ")" for row in rows)
+        return ", ".join(
+            "@(" + ", ".join(quote("pwsh", cell) for cell in row) + ")" for row in rows
+        )
 
     rows = []
     for node in tree().values():
@@ -112,7 +117,7 @@ def zsh() -> str:
     nodes = tree()
     top = nodes[""]
     rows = [
-        "  _arguments -C -S $global "
+        "  _arguments -C $global "
         + " ".join(_zsh_options(_own(top)))
         + " \\\n    '1: :->command' '*:: :->words' && ret=0",
         "  case $state in",
@@ -128,8 +133,10 @@ def zsh() -> str:
             rows.append("      _normal && ret=0")
         elif name == "run":
             specs = " ".join(_zsh_options([*_own(nodes[name]), Option(("--help",), "show help")]))
-            rows.append(f"      _arguments -S -A '-*' {specs} \\")
-            rows.append("        '(-):program:_command_names -e' '*::arguments:_normal' && ret=0")
+            rows += _zsh_run(nodes[name])
+            rows.append(f"        _arguments -A '-*' {specs} \\")
+            rows.append("          '(-):program:_command_names -e' && ret=0")
+            rows.append("      fi")
         elif nodes[name].children:
             rows += _zsh_actions(nodes, nodes[name])
         else:
@@ -141,9 +148,34 @@ def zsh() -> str:
     return _template("completion.zsh", GLOBAL="\n".join(f"    {o}" for o in common), BODY=body)
 
 
+def _zsh_run(node: Node) -> list[str]:
+    """Find where the program of `kmi run` begins; from there on its own completion works."""
+    valued = "|".join(name for option in node.options if option.kind for name in option.names)
+    return [
+        "      local -i place=2",
+        "      local ended=''",
+        "      while (( place < CURRENT )) && [[ -z $ended ]]; do",
+        "        case $words[place] in",
+        "        --) ended=1 ;;",
+        f"        {valued}) (( ++place )) ;;",
+        "        -*) ;;",
+        "        *) break ;;",
+        "        esac",
+        "        (( ++place ))",
+        "      done",
+        "      if (( place < CURRENT )); then",
+        '        words=("${(@)words[place,-1]}")',
+        "        (( CURRENT -= place - 1 ))",
+        "        _normal && ret=0",
+        "      elif [[ -n $ended ]]; then",
+        "        _wanted commands expl program _command_names -e && ret=0",
+        "      else",
+    ]
+
+
 def _zsh_actions(nodes: dict[str, Node], node: Node) -> list[str]:
     rows = [
-        "      _arguments -C -S $global "
+        "      _arguments -C $global "
         + " ".join([*_zsh_options(_own(node)), ""])
         + "'1: :->action' '*:: :->action_words' && ret=0",
         "      case $state in",
@@ -159,11 +191,15 @@ def _zsh_actions(nodes: dict[str, Node], node: Node) -> list[str]:
 
 
 def _zsh_describe(node: Node, what: str, indent: str) -> list[str]:
-    rows = [f"{indent}commands=("]
+    rows = [f"{indent}actions=("]
     for name, about in node.children.items():
         described = name + ":" + about.replace("\\", "\\\\").replace(":", "\\:")
         rows.append(f"{indent}  {quote('zsh', described)}")
-    return [*rows, f"{indent})", f"{indent}_describe -t commands {quote('zsh', what)} commands && ret=0"]
+    return [
+        *rows,
+        f"{indent})",
+        f"{indent}_describe -t commands {quote('zsh', what)} actions && ret=0",
+    ]
 
 
 def _zsh_arguments(node: Node) -> str:

@@ -12,6 +12,7 @@ from kmi.cli import COMMANDS, build_parser
 from kmi.commands.config import shown_value
 from kmi.errors import EXIT_CODES
 from kmi.settings import RUNTIME_NAMES, SHELL_NAMES, TABLE
+from kmi.verdict_table import RULES
 
 HERE = Path(__file__).parent
 NOTE = "<!-- Written by `make docs` from the code; do not edit. -->\n\n"
@@ -48,6 +49,30 @@ def settings() -> str:
         "`true`, `false`, `yes`, `no`, `on`, `off`.\n"
     )
     return "".join(lines)
+
+
+def upstream() -> str:
+    """What is known of the services, with the classification table."""
+    lines = [
+        "| row | status | the message or the type has | verdict | held | scope |\n",
+        "| --- | --- | --- | --- | --- | --- |\n",
+    ]
+    for rule in RULES:
+        words = ", ".join(f"`{w}`" for w in dict.fromkeys((*rule.needles, *rule.types))) or "any"
+        if rule.oauth:
+            words = "any, when a login token was sent"
+        statuses = ", ".join(map(str, rule.statuses)) or "any error"
+        if len(rule.statuses) > 6:
+            statuses = f"{rule.statuses[0]} to {rule.statuses[-1]}"
+        kind = rule.kind
+        held = "no" if kind.hold == "none" else kind.hold
+        if kind.hold == "seconds":
+            held = f"{kind.seconds:.0f} s, growing"
+        row = rule.row or "-"
+        cells = (row, statuses, words, f"`{kind.name}`", held, kind.scope)
+        lines.append("| " + " | ".join(map(str, cells)) + " |\n")
+    template = (HERE / "templates" / "upstream.md").read_text(encoding="utf-8")
+    return NOTE + template.replace("{{rules}}\n", "".join(lines))
 
 
 def exit_codes() -> str:
@@ -122,6 +147,7 @@ def _value(action: argparse.Action) -> str:
 PAGES = {
     "reference/settings.md": settings,
     "reference/exit-codes.md": exit_codes,
+    "reference/upstream.md": upstream,
     "reference/commands.md": commands,
 }
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kmi.usages import Balance, UsageReading
     from kmi.verdict_table import Rule
 
-#: As long as Kimi Code waits for `/usages` (kimi-api.md 5).
+#: As long as Kimi Code waits for `/usages` (upstream.md).
 TIMEOUT_S = 8.0
 #: How much longer than its own timeouts a thread may take (a resolver that hangs, above all).
 GRACE_S = 1.0

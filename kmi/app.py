@@ -73,6 +73,8 @@ class App:
                     raise ConfigError(f"{problem.where}: {problem.what}", problem.fix)
                 self.screen.warn(str(problem))
             self._settings = settings
+            if settings.locale != "en":
+                self.screen.warning_word = self.words("mode.warning")
         return self._settings
 
     @property
@@ -87,7 +89,7 @@ class App:
     def banner(self) -> None:
         """Say that this is a dry run, if it is."""
         if self.dry_run:
-            self.screen.warn("dry run: no client config is written, no request is sent")
+            self.screen.warn(self.words("mode.dry-run"))
 
     @property
     def keyring(self) -> Keyring:
@@ -384,12 +386,12 @@ class App:
         self, reason: str, why_not: Mapping[str, str], back_at: float | None
     ) -> KmiError:
         """The error when no key can be used: which is out, why, and until when."""
-        from kmi.timezones import show_span
-
+        words = self.words
         details = "; ".join(f"{label}: {why}" for label, why in list(why_not.items())[:5])
-        more = f"; and {len(why_not) - 5} more" if len(why_not) > 5 else ""
+        more = words("run.and-more", count=len(why_not) - 5) if len(why_not) > 5 else ""
         if back_at is None:
-            fix = "`kmi keys reset LABEL` clears a block, `kmi keys check` asks upstream"
+            fix = words("run.reset-hint")
             return TryLaterError(f"{reason}: {details}{more}", fix, code="no-key")
-        back = f"the first is back in {show_span(back_at - self.now())} ({self.show_time(back_at)})"
+        span = words.span(back_at - self.now())
+        back = words("run.first-back", span=span, time=self.show_time(back_at))
         return TryLaterError(f"{reason}: {details}{more}", back, code="all-out")

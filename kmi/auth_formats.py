@@ -33,7 +33,7 @@ FIELDS = {
 _ENV_FIELDS = {env: field for field, env in FIELDS.items()}
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
-# Provider types whose credentials are not for a Kimi service (kimi-clients.md 3).
+# Provider types whose credentials are not for a Kimi service (clients.md).
 _OTHER_TYPES = {"anthropic", "google_genai", "google-genai", "gemini", "vertexai"}
 _PLACEHOLDER = re.compile(
     r"(sk-)?(kimi-)?(your([-_].*)?|x{3,}|\.{3}.*|<.*|example([-_].*)?|placeholder([-_].*)?"

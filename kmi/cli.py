@@ -47,6 +47,7 @@ COMMANDS = {
     "rotate": Command("rotate", "swap the best key in now", changes=True),
     "current": Command("current", "the active key"),
     "status": Command("status", "the whole situation"),
+    "health": Command("health", "every key: status, quotas, time to reset, what to do"),
     "why": Command("why", "why each key would or would not be picked now"),
     "bind": Command("bind", "bind this directory to keys: write .kmi.toml", changes=True),
     "allow": Command("allow", "let a project's .kmi.toml count", changes=True),
@@ -62,7 +63,15 @@ COMMANDS = {
 }
 
 #: Flags of the first kmi, which had no subcommands.
-LEGACY_FLAGS = {"--rotate": "rotate", "--current": "current", "--status": "status"}
+LEGACY_FLAGS = {
+    "--rotate": ["rotate"],
+    "--auto_rotate": ["rotate", "auto"],
+    "--auto-rotate": ["rotate", "auto"],
+    "--all": ["health"],
+    "--health": ["health"],
+    "--current": ["current"],
+    "--status": ["status"],
+}
 
 USAGE = """\
 usage: kmi run [-k LABEL] [--] COMMAND ARGS...
@@ -166,7 +175,8 @@ def _split(words: Sequence[str]) -> tuple[str | None, GlobalOptions, list[str]]:
     before: list[str] = []
     for index, word in enumerate(words):
         if word in LEGACY_FLAGS:
-            return LEGACY_FLAGS[word], options, options.take([*before, *words[index + 1 :]])
+            name, *meant = LEGACY_FLAGS[word]
+            return name, options, options.take([*meant, *before, *words[index + 1 :]])
         if word.startswith("-"):
             before.append(word)
             continue

@@ -31,7 +31,7 @@ VALUE_OPTIONS = {
 }  # fmt: skip
 #: Options whose value may be left out.
 OPTIONAL_VALUE = {"-S", "-r", "--session", "--resume"}
-#: Subcommands that need no key, or manage credentials themselves (kimi-clients.md 12).
+#: Subcommands that need no key, or manage credentials themselves (clients.md).
 HANDS_OFF = {
     CLI: frozenset({"login", "logout", "info", "export", "mcp", "plugin", "vis"}),
     CODE: frozenset(

@@ -1,7 +1,7 @@
 """Which client a program is.
 
 Decided by path and package metadata, never by running it: asking Kimi Code for its version takes
-seconds, and kimi-cli 1.52 must not be started at all (kimi-clients.md 1).
+seconds, and kimi-cli 1.52 must not be started at all (clients.md).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 One error text reaches kmi in many coats: the OpenAI and the Anthropic JSON form, a line of an SSE
 stream, the Python repr that kimi-cli prints (``Error code: 403 - {'error': {…}}``), Kimi Code's
-``provider.auth_error: 403 …``, an HTML page of something in between, or rubbish (kimi-api.md 3).
+``provider.auth_error: 403 …``, an HTML page of something in between, or rubbish (upstream.md).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from kmi.digest import sha256_hex
 
-#: How much of a body is looked at. The longest error body in kimi-api.md has under 1 KiB; the rest
+#: How much of a body is looked at. The longest error body in upstream.md has under 1 KiB; the rest
 #: of a larger one can't change what it means.
 BODY_MAX = 64 * 1024
 #: How much of a message is matched against the table.

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from kmi.model import ApiKey, Hold, KeyState, Window
 
-#: spec.md 5: at least so much left in every known window, and a smaller share of errors.
+#: At least so much left in every known window, and a smaller share of errors.
 HEALTHY_LEFT = 0.20
 HEALTHY_ERRORS = 0.05
 #: An error rate needs this many answers within the hour, two of them errors: one past error must
-#: not starve a key (field.md c 11), and one of twenty already makes the 5 %.
+#: not starve a key, and one of twenty already makes the 5 %.
 RATE_MIN_ANSWERS = 20
 RATE_MIN_ERRORS = 2
 _HOUR_MIN = 60

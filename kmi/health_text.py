@@ -1,4 +1,4 @@
-"""`kmi health` as plain text: for pipes, `--plain`, `TERM=dumb`; at most 60 columns, if words fit."""
+"""`kmi health` as plain text: for pipes, `--plain`, `TERM=dumb`; it fits 60 columns."""
 
 from __future__ import annotations
 

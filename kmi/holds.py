@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from kmi.model import Window
     from kmi.verdicts import Verdict
 
-#: A window that is this full explains a quota error (kimi-api.md 5, rule 5).
+#: A window that is this full explains a quota error (upstream.md, rule 5).
 FULL = 0.99
-#: The ladder doubles up to twenty times its first step, and up to half an hour (proxy.md 6).
+#: The ladder doubles up to twenty times its first step, and up to half an hour.
 LADDER_STEPS = 20.0
 LADDER_MAX_S = 1800.0
-#: Repeated payment blocks grow up to a day (proxy.md 6).
+#: Repeated payment blocks grow up to a day.
 PAYMENT_MAX_S = 86400.0
-#: "Half open every few minutes" (proxy.md 6): five, doubling with every strike up to half an hour.
+#: "Half open every few minutes": five, doubling with every strike up to half an hour.
 PROBE_S = 300.0
 PROBE_MAX_S = 1800.0
 #: Up to this share is added to a step of the ladder, so that many runs don't wake together.
@@ -150,7 +150,7 @@ def by_reset(hold: Hold, name: str, window: Window, now: float) -> Hold | None:
 
 
 def _by_any_window(hold: Hold, windows: Mapping[str, Window], now: float) -> Hold | None:
-    """A spent quota of unknown window (row 10; kimi-api.md 5, rule 5).
+    """A spent quota of unknown window (row 10; upstream.md, rule 5).
 
     The full window with the latest reset; if none is full, the reset of the 5 h window, and that of
     the week when the key failed again after it.

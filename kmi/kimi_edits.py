@@ -194,7 +194,7 @@ def model_for(config: Config | None, credential: Credential) -> dict[str, Any]:
 
 
 def minimal_config(credential: Credential) -> str:
-    """The smallest config that both clients accept (kimi-clients.md 13)."""
+    """The smallest config that both clients accept (clients.md)."""
     model = model_for(None, credential)
     # A JSON string of ASCII text is a basic string of TOML.
     return (

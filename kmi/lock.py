@@ -19,8 +19,12 @@ from kmi.errors import ConfigError, RefusedError, TryLaterError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: How long to wait for the lock. A holder only edits one small file; longer means it hangs.
+#: How long to wait for one holder. It only edits one small file; longer means it hangs.
 LOCK_TIMEOUT_S = 10.0
+#: How long to wait while the lock goes from hand to hand: many runs that start together.
+QUEUE_TIMEOUT_S = 60.0
+#: How often the holder is looked at.
+LOOK_S = 0.25
 #: After this long the person is told what the wait is for.
 NOTICE_AFTER_S = 0.5
 
@@ -36,7 +40,8 @@ def locked(
     Args:
         path: the lock file; it is created, and stays.
         notice: told once when the wait is longer than a moment.
-        timeout_s: how long to wait at the most.
+        timeout_s: how long to wait for one holder. Where the system does not tell who holds it,
+            for all of them.
 
     Raises:
         TryLaterError: somebody else held it for all of that time; the message names the holder.
@@ -89,19 +94,26 @@ def _waited(path: str, notice: Callable[[str], None], timeout_s: float) -> Itera
         # filelock 4 would silently take an existence lock, which a crash leaves behind.
         options["fallback_to_soft"] = False
     lock = FileLock(path, timeout=timeout_s, mode=0o600, **options)
-    deadline = time.monotonic() + timeout_s
+    started = progress = time.monotonic()
+    told, holder = False, ""
     try:
-        try:
-            lock.acquire(timeout=min(NOTICE_AFTER_S, timeout_s), poll_interval=0.01)
-        except Timeout:
-            notice(f"waiting for {_holder(path)}, which holds the lock {path}")
-            lock.acquire(timeout=max(0.0, deadline - time.monotonic()), poll_interval=0.02)
-    except Timeout:
-        raise TryLaterError(
-            f"gave up after {timeout_s:.0f} s: {_holder(path)} holds the lock {path}",
-            "try again, or end that process",
-            code="lock-timeout",
-        ) from None
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=LOOK_S, poll_interval=0.01)
+            except Timeout:
+                now = time.monotonic()
+                last, holder = holder, _holder(path)
+                if last and holder != last:
+                    progress = now  # the queue moves
+                if not told and now - started >= NOTICE_AFTER_S:
+                    told = True
+                    notice(f"waiting for {holder}, which holds the lock {path}")
+                if now - progress >= timeout_s or now - started >= QUEUE_TIMEOUT_S:
+                    raise TryLaterError(
+                        f"gave up after {int(now - started)} s: {holder} holds the lock {path}",
+                        "try again, or end that process",
+                        code="lock-timeout",
+                    ) from None
     except (OSError, NotImplementedError) as error:
         raise _failed(path, error) from None
     try:

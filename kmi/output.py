@@ -6,6 +6,7 @@ are shown by label, and by the last four characters where they have to be told a
 
 from __future__ import annotations
 
+import os
 import sys
 import unicodedata
 from typing import TYPE_CHECKING, Any, TextIO
@@ -73,12 +74,27 @@ class Screen:
         self.quiet = quiet
         self.verbose = verbose
         self.warned = False
-        self._out = out or sys.stdout
-        self._err = err or sys.stderr
+        self.warning_word = "warning"
+        # A descriptor that is closed (`kmi … >&-`) leaves None there.
+        self._out = out or sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+        self._err = err or sys.stderr or open(os.devnull, "w")  # noqa: SIM115
         forced = bool(env.get("FORCE_COLOR"))
         dumb = env.get("TERM") == "dumb" or bool(env.get("NO_COLOR"))
         off = plain or no_color or dumb
-        self.color = not off and (forced or self._out.isatty())
+        shown = forced or self._out.isatty()
+        self.color = not off and shown
+        self.boxes = not plain and env.get("TERM") != "dumb" and shown
+
+    @property
+    def out(self) -> TextIO:
+        """Where data goes, for those who draw more than lines."""
+        return self._out
+
+    def width(self) -> int:
+        """The columns of text: those of the terminal, within reason."""
+        from shutil import get_terminal_size
+
+        return min(max(get_terminal_size((80, 24)).columns, 40), 100)
 
     def data(self, line: str = "") -> None:
         """A line of what was asked for."""
@@ -118,7 +134,7 @@ class Screen:
     def warn(self, text: str) -> None:
         """Something that should be put right; told also with ``-q``."""
         self.warned = True
-        self._say(f"warning: {text}")
+        self._say(f"{self.warning_word}: {text}")
 
     def ask(self, question: str) -> bool:
         """Ask a yes-or-no question on the terminal; no is the default."""

@@ -123,9 +123,7 @@ def look_over(
     return Overview(now, tuple(rows), accounts, tuple(_advice(rows, accounts, barred, now)))
 
 
-def _accounts(
-    keys: Sequence[ApiKey], states: Mapping[str, KeyState]
-) -> dict[str, tuple[str, ...]]:
+def _accounts(keys: Sequence[ApiKey], states: Mapping[str, KeyState]) -> dict[str, tuple[str, ...]]:
     """Accounts that several keys share, by a letter (or a number, when letters run out)."""
     groups: dict[str, list[str]] = {}
     for key in keys:
@@ -168,7 +166,7 @@ def _advice(
             found.append(Advice(name, label, values))
         if label in barred:
             found.append(Advice("health.not-allowed", label, {"label": label}))
-        elif row.state.usage_error and status.name != "disabled":
+        elif row.state.usage_error and status.name != "disabled" and not _told(row):
             found.append(_failure(row))
     unasked = [
         row.key.label
@@ -180,8 +178,8 @@ def _advice(
     if unasked:
         found.append(Advice("health.not-asked", "", {"labels": ", ".join(unasked)}, urgent=False))
     for name, labels in accounts.items():
-        values = {"name": name, "count": len(labels), "labels": ", ".join(labels)}
-        found.append(Advice("health.group", "", values, urgent=False))
+        shared: dict[str, Any] = {"name": name, "count": len(labels), "labels": ", ".join(labels)}
+        found.append(Advice("health.group", "", shared, urgent=False))
     return found
 
 
@@ -191,6 +189,14 @@ def _all_out(rows: Sequence[Row]) -> Advice:
         return Advice("health.all-out-by-hand", "", {})
     at, label = min(back)
     return Advice("health.all-out", label, {"label": label}, at)
+
+
+def _told(row: Row) -> bool:
+    """Whether the failed reading is what blocks the key: then its status says it already."""
+    hold = row.state.hold
+    return (
+        row.status.name == "blocked" and hold is not None and hold.since == row.state.usage_tried_at
+    )
 
 
 def _failure(row: Row) -> Advice:
@@ -231,9 +237,9 @@ def _row_document(row: Row, now: float) -> dict[str, Any]:
         "code": row.status.code,
         "reason": row.status.reason,
         "back_at": _time(row.status.until),
-        "left": row.left,
+        "left": _share(row.left),
         "windows": [
-            {"name": gauge.name, "left": gauge.left, "resets_at": _time(gauge.resets_at)}
+            {"name": gauge.name, "left": _share(gauge.left), "resets_at": _time(gauge.resets_at)}
             for gauge in row.gauges
         ],
         "usage": {
@@ -257,6 +263,10 @@ def _row_document(row: Row, now: float) -> dict[str, Any]:
         "account": row.account or None,
         "last_used": _time(state.last_used),
     }
+
+
+def _share(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)
 
 
 def _time(at: float | None) -> str | None:

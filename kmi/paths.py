@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from kmi.errors import ConfigError
 
+# `typing` is not imported: `kmi init` runs at the start of every shell.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -94,7 +95,7 @@ def bindings_above(folder: str) -> list[str]:
 
 
 def client_home(client: str, env: Mapping[str, str]) -> str:
-    """The home of a client, found as that client finds it (kimi-clients.md 2).
+    """The home of a client, found as that client finds it (clients.md).
 
     kimi-cli does not expand ``~`` in its variable; a relative one counts from the working
     directory.

@@ -53,8 +53,20 @@ def decide(
             raise strict_error(app, binding, decision, named)
         if named is not None:
             raise KmiError(decision.reason, "see `kmi why`", code="not-usable")
-        raise app.out_of_keys(decision.reason, decision.rejected, decision.back_at)
+        why = out_words(app, state, decision)
+        raise app.out_of_keys(app.words.decision(decision), why, decision.back_at)
     return decision
+
+
+def out_words(app: App, state: State, decision: Decision) -> dict[str, str]:
+    """Why each key is out, in the person's language."""
+    words, now = app.words, app.now()
+    found = dict(decision.rejected)
+    for key in app.known(state):
+        if key.label in found:
+            known = state.key(key.key_id)
+            found[key.label] = words.rejected(key, known, found[key.label], now)
+    return found
 
 
 def strict_error(app: App, binding: Binding, decision: Decision, named: str | None) -> KmiError:

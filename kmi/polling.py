@@ -1,6 +1,6 @@
 """When kmi asks upstream about a key by itself. Pure: ``now`` comes from the caller.
 
-`/usages` is not a documented API, so kmi is careful with it (kimi-api.md 10): a key is asked about
+`/usages` is not a documented API, so kmi is careful with it (upstream.md): a key is asked about
 only while kmi is being used, at most once in 300 s, and not before its last reading is older than
 `KMI_USAGE_CACHE_SECONDS`. A failure waits longer, and as long as the upstream asked for. A person
 who asks (`kmi health --refresh`, `kmi keys check`) is answered at once.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from kmi.model import ApiKey
 
-#: The least time between two polls of a key by itself (spec.md 3).
+#: The least time between two polls of a key by itself.
 FLOOR_S = 300.0
 #: For so long a refresh that was started counts as under way: it ends itself well before.
 CLAIM_S = 60.0

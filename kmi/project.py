@@ -66,7 +66,7 @@ def look(store: Store, paths: Sequence[str]) -> Project:
     except ValueError as error:
         why = f"can't be judged: {store.path(TRUST_FILE)} is damaged ({error}), so no key is used"
         return Project(None, why, paths[0])
-    return settle([read(path) for path in paths if os.path.lexists(path)], trust)
+    return settle([read(path) for path in paths], trust)
 
 
 def load(store: Store) -> Trust:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from kmi.binding import Binding
     from kmi.model import ApiKey
     from kmi.state import State
-    from kmi.store import Transaction
 
 
 class Refreshed(NamedTuple):
@@ -55,18 +54,17 @@ def refresh(
     *,
     chat: bool = False,
     programs: bool = True,
-    audit_always: bool = False,
+    audit: str = "changes",
 ) -> Refreshed:
     """Ask about keys, all at once, and remember the answers.
-
-    A record goes to the audit when a key's status changed by it, or always if the person asked.
 
     Args:
         app: the world.
         wanted: which keys.
         chat: also one tiny request with each.
         programs: run the programs that give secrets; they may ask the person.
-        audit_always: this command's job is to ask.
+        audit: when a record is written: "changes" (the status of a key became another one),
+            "always" (to ask is this command's job), or "never" (the caller writes one).
     """
     from kmi.api import check_keys
 
@@ -77,7 +75,9 @@ def refresh(
         chat=chat,
         env=app.env,
         extra=app.patterns(),
-        on_progress=lambda label, done, total: app.screen.progress(done, total, "asking"),
+        on_progress=lambda label, done, total: app.screen.progress(
+            done, total, app.words("mode.asking")
+        ),
     )
     keys = [key for _, key in asked]
     with app.store.transaction() as transaction:
@@ -86,8 +86,15 @@ def refresh(
         transaction.save()
         after = _statuses(app, transaction.state, keys)
         changed = {label for label in after if before[label] != after[label]}
-        if changed or audit_always:
-            _record(app, transaction, before, after, changed, chat=chat, all_keys=audit_always)
+        if audit == "always" or (changed and audit == "changes"):
+            named = set(after) if audit == "always" else changed
+            app.audit(
+                transaction,
+                "changed" if changed else "unchanged",
+                before={label: before[label] for label in sorted(named)},
+                after={label: after[label] for label in sorted(named)},
+                chat=chat,
+            )
         return Refreshed(keys, answers, failed, transaction.state)
 
 
@@ -138,26 +145,6 @@ def _learn(
 def _statuses(app: App, state: State, keys: Sequence[ApiKey]) -> dict[str, str]:
     now = app.now()
     return {key.label: status_of(key, state.key(key.key_id), now).name for key in keys}
-
-
-def _record(
-    app: App,
-    transaction: Transaction,
-    before: Mapping[str, str],
-    after: Mapping[str, str],
-    changed: set[str],
-    *,
-    chat: bool,
-    all_keys: bool,
-) -> None:
-    named = set(after) if all_keys else changed
-    app.audit(
-        transaction,
-        "changed" if changed else "unchanged",
-        before={label: name for label, name in before.items() if label in named},
-        after={label: name for label, name in after.items() if label in named},
-        chat=chat,
-    )
 
 
 def due_now(app: App, state: State) -> list[ApiKey]:

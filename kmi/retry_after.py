@@ -1,7 +1,7 @@
 """The wait that a response's headers ask for. Pure.
 
 No captured answer of the upstream carries any of these headers, although its help centre promises
-``X-RateLimit-*`` (kimi-api.md 8): so they are read where present, and never relied on.
+``X-RateLimit-*`` (upstream.md): so they are read where present, and never relied on.
 """
 
 from __future__ import annotations

@@ -55,6 +55,7 @@ class Run:
         self.outer = app.env.get("KMI_ACTIVE_KEY") if app.env.get("KMI_RUN_ID") else None
         self.strategy: str = args.strategy or app.settings.strategy
         self.switched = False
+        self.refresh = False
 
     def start(self) -> int:
         """Choose, swap, record; then exec."""
@@ -69,6 +70,10 @@ class Run:
         if self.app.dry_run:
             return self._show()
         adopt = self._adopt()
+        if self.app.settings.require_usage and self.args.key is None:
+            from kmi.refresh import ensure_usage
+
+            ensure_usage(self.app, self.binding)
         launch, decision, key = pick_and_commit(
             self.app,
             self.decide,
@@ -84,6 +89,7 @@ class Run:
             TryLaterError: every key is out.
         """
         named = self.args.key
+        self.strategy = self.args.strategy or self.app.strategy(state)
         if named is None and self._keeps_outer(state, unavailable):
             named = self.outer
         return decide(
@@ -122,6 +128,7 @@ class Run:
     ) -> Launch:
         """Swap, remember and record, all under the lock."""
         from kmi import pins
+        from kmi.refresh import claim
         from kmi.swap import credential_of, swap
 
         app, state = self.app, transaction.state
@@ -153,6 +160,7 @@ class Run:
             state.keys[key.key_id] = dataclasses.replace(
                 state.key(key.key_id), label=key.label, last_used=app.now()
             )
+        self.refresh = claim(app, state)
         transaction.save()
         transaction.record_run(self._record(decision, key, launch, changed=self.switched))
         if swapped is not None:
@@ -178,9 +186,9 @@ class Run:
             if error.code not in BESIDE:
                 raise
             if error.code != "key-variable":
-                self.app.screen.note(
-                    f"{error.message}; this run gets {key.label!r} for itself ({error.fix})"
-                )
+                words, label = self.app.words, repr(key.label)
+                problem = {"problem": error.message, "fix": error.fix}
+                self.app.screen.note(words("run.beside", label=label, **problem))
             return True
         return False
 
@@ -270,20 +278,25 @@ class Run:
         }
 
     def _become(self, launch: Launch, key: ApiKey, decision: Decision) -> int:
-        app = self.app
+        app, words = self.app, self.app.words
         for note in launch.notes:
             app.screen.warn(note)
+        label, why = repr(key.label), words.decision(decision)
         if decision.code == "named-anyway":
-            app.screen.warn(f"{key.label!r}: {decision.reason}")
+            app.screen.warn(words("run.named-anyway", label=label, why=why))
         elif self.outer is not None and key.label != self.outer:
-            app.screen.note(f"inside a run on {self.outer!r}; this one uses {key.label!r}")
+            app.screen.note(words("run.inside", outer=repr(self.outer), label=label))
         elif self.switched:
-            app.screen.note(f"using {key.label!r}: {decision.reason}")
+            app.screen.note(words("run.using", label=label, why=why))
         elif self.binding is not None and key.label not in self.binding.keys:
-            app.screen.note(f"using {key.label!r} for this run: {decision.reason}")
-        app.screen.detail(f"{key.label!r} ({launch.mode}): {decision.reason}")
+            app.screen.note(words("run.using-once", label=label, why=why))
+        app.screen.detail(words("run.detail", label=label, mode=launch.mode, why=why))
         inner = launcher.depth(app.env) + 1
         env = run_env(app.env, launch.variables, key.label, self.run_id, inner)
+        if self.refresh:
+            from kmi.background import start
+
+            start(app.env)
         return become(self.program.path, [self.program.typed, *self.arguments], env)
 
     def _adopt(self) -> bool:
@@ -291,7 +304,7 @@ class Run:
         app = self.app
         if self.binding is not None:
             if self.args.adopt:
-                app.screen.note(f"--adopt has no effect: {self.binding.path} binds this run")
+                app.screen.note(app.words("run.adopt-bound", path=self.binding.path))
             return False
         if self.args.adopt:
             return True
@@ -304,10 +317,7 @@ class Run:
             return False
         if self.client in app.store.read().adopt_declined:
             return False
-        agreed = app.screen.ask(
-            f"{config.name} has an OAuth login, beside which an API key has no effect.\n"
-            "Add a provider of kmi's own and make it the default? (`kmi undo` takes it back)"
-        )
+        agreed = app.screen.ask(app.words("run.adopt-question", name=config.name))
         if not agreed:
             with app.store.transaction() as transaction:
                 transaction.state.adopt_declined.append(self.client)
@@ -322,9 +332,10 @@ class Run:
         decision = self.decide(app.store.read(), {})
         if self.binding is not None and decision.key is not None:
             label = decision.key.label
-            app.screen.note(f"would use {label!r} for this run only: {decision.reason}")
+            why = app.words.decision(decision)
+            app.screen.note(app.words("run.would-use-once", label=repr(label), why=why))
             app.screen.planned(client=self.client, label=label, reason=decision.reason)
         else:
             show_change(app, self.client, decision, adopt=self.args.adopt)
-        app.screen.note(f"would start {self.program.path}")
+        app.screen.note(app.words("run.would-start", path=self.program.path))
         return EXIT_OK

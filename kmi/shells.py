@@ -165,7 +165,9 @@ def own_command(argv0: str, executable: str) -> list[str]:
     """
     path = os.path.abspath(argv0)
     if os.path.basename(path) == "__main__.py":
-        return [executable, os.path.dirname(path)]
+        path = os.path.dirname(path)
+    if os.path.isdir(path):
+        return [executable, path]
     if os.sep not in argv0 and not os.path.exists(path):
         return [argv0]
     return [path]
@@ -180,6 +182,6 @@ def shown(line: str, env_label: str) -> str:
     label, _, mark = line.strip("\n").partition(" ")
     if env_label and env_label != label:
         label, mark = env_label, ""
-    if not label or not all(c.isascii() and (c.isalnum() or c in "._@/-") for c in label):
+    if not 0 < len(label) <= 64 or not all(c.isascii() and (c.isalnum() or c in "._@/-") for c in label):
         return ""
     return f"{label} {mark}" if mark in ("!", "x") else label

@@ -2,7 +2,7 @@
 
 How long a verdict holds a key is in `holds`. Here is what ends a hold: a success, a person, and,
 within limits, a `/usages` answer. That answer moves the end of a quota to a known reset, but never
-ends one because it reads "0 % used": readings were wrong both ways (kimi-api.md 5).
+ends one because it reads "0 % used": readings were wrong both ways (upstream.md).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SPENT = 0.9995
 #: Two readings name the same reset when they differ by less: servers round.
 _SAME_RESET_S = 120.0
 #: After a reading that failed: five minutes, doubling with every further one up to an hour. What
-#: the upstream asks for is honoured up to a day (kimi-api.md 10).
+#: the upstream asks for is honoured up to a day (upstream.md).
 BACKOFF_S = 300.0
 BACKOFF_MAX_S = 3600.0
 WAIT_MAX_S = 86400.0
@@ -225,7 +225,7 @@ def apply_usage_failure(
     """`/usages` or the balance could not be read.
 
     The last good reading stays, with its age. A verdict that blocks or exhausts a key counts
-    (kimi-api.md 5, rule 7: 401, 402); a rate limit, a server error or an unknown 403 does not, for
+    (upstream.md, rule 7: 401, 402); a rate limit, a server error or an unknown 403 does not, for
     it says nothing about model requests.
     """
     state = replace(
@@ -257,7 +257,7 @@ def apply_balance(
     rng: random.Random,
     payment_block_s: float = 3600.0,
 ) -> KeyState:
-    """A balance was read: without money there is no inference (kimi-api.md 6)."""
+    """A balance was read: without money there is no inference (upstream.md)."""
     from kmi.verdict_table import NO_MONEY
     from kmi.verdicts import Verdict
 

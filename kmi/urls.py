@@ -44,7 +44,7 @@ class BaseUrl(NamedTuple):
 
     @property
     def platform(self) -> tuple[str, int]:
-        """What decides whether a key is valid somewhere: host and port (kimi-api.md 1)."""
+        """What decides whether a key is valid somewhere: host and port (upstream.md)."""
         return (self.host, self.port)
 
 

@@ -1,7 +1,7 @@
 """Quota windows from a `/usages` answer, money from a balance answer. Pure, and total.
 
 `/usages` is not documented. It comes in two generations that are also mixed, and that contradict
-one another (kimi-api.md 5); so readings are collected per window, and the worst one wins. Names
+one another (upstream.md); so readings are collected per window, and the worst one wins. Names
 are read in snake and in camel case, numbers also as strings.
 """
 
@@ -52,7 +52,7 @@ class Balance:
     """Money on the pay-as-you-go platform, in ``currency`` ("USD", "CNY", or "" when unknown).
 
     ``cash`` may be negative; then only the voucher counts, and the platform has said so in
-    ``available``. At ``available`` ≤ 0 there is no inference (kimi-api.md 6).
+    ``available``. At ``available`` ≤ 0 there is no inference (upstream.md).
     """
 
     available: float
@@ -92,7 +92,7 @@ def read_usages(document: object, now: float) -> UsageReading:
 def _candidates(
     table: Mapping[str, Any], now: float, drift: list[str]
 ) -> Iterator[tuple[str, Window]]:
-    """Every reading with the name of its window, as rule 1 of kimi-api.md 5 collects them."""
+    """Every reading with the name of its window, as rule 1 of upstream.md collects them."""
     usage = _reading(table.get("usage"), now)
     if usage is not None:
         # It names no window: the week, unless its reset lies further off.
@@ -230,7 +230,7 @@ def _epoch(value: float | None) -> float | None:
 
 
 def parse_balance(body: str | bytes, host: str = "") -> Balance:
-    """Read an answer of ``/users/me/balance``; the currency goes by the host (kimi-api.md 6).
+    """Read an answer of ``/users/me/balance``; the currency goes by the host (upstream.md).
 
     Raises:
         ValueError: when it is not JSON, or has no available balance.

@@ -1,15 +1,15 @@
 """The classification table: what an upstream answer can mean, and how it is recognised. Pure data.
 
-It follows kimi-api.md 4 row by row, and the first rule that matches wins. A rule matches when its
+It follows upstream.md row by row, and the first rule that matches wins. A rule matches when its
 statuses hold the answer's, and one of its needles is in the message, or one of its types in the
 error's ``type`` or ``code``; a rule without both takes any text. Texts are compared as
 `error_texts.fold` makes them: lower case, no apostrophes.
 
-Where the order differs from kimi-api.md, a narrow text must win over a loose one: a ban (row 4)
+Where the order differs from upstream.md, a narrow text must win over a loose one: a ban (row 4)
 is looked for after the quotas, since it holds for ever, and "recharge" (row 11) after the rate
 limits, whose texts may advise to recharge. And a 401 in unknown words is not a dead key.
 
-Nothing here was checked against the live service, and wordings changed often (kimi-api.md 1). So
+Nothing here was checked against the live service, and wordings changed often (upstream.md). So
 users can add patterns, which are tried first: `verdicts.parse_rules`.
 """
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 _HOUR_S = 3600.0
 _DAY_S = 86400.0
 # The first guess where a spent quota names no reset: half an hour, the top of the ladder of
-# proxy.md 6. It doubles, up to the window.
+# It doubles, up to the window.
 _QUOTA_STEP_S = 1800.0
 
 
@@ -59,7 +59,7 @@ class Rule:
     """How a kind is recognised.
 
     Attributes:
-        row: the row of kimi-api.md 4; 0 for what that table leaves open, and for users' patterns.
+        row: the row of upstream.md; 0 for what that table leaves open, and for users' patterns.
         kind: what it means.
         statuses: HTTP statuses; empty: every error status.
         needles: words in the folded message, any of them.

@@ -39,7 +39,7 @@ class Verdict:
         text: the upstream's words as evidence: redacted, escaped, at most 200 characters.
         after_s: the seconds that the text asks to wait, or None.
         group: a hash of the organisation that the text names, or None.
-        row: the row of kimi-api.md 4 that matched, or 0.
+        row: the row of upstream.md that matched, or 0.
     """
 
     kind: Kind
@@ -104,7 +104,7 @@ def classify_text(text: str, *, extra: Sequence[Rule] = ()) -> Verdict:
     """Say what a client's error text means, such as hooks hand over.
 
     The status is taken from ``Error code: 403 - {…}``, ``provider.auth_error: 403 …`` or
-    ``403 …`` (kimi-api.md 3). Kimi Code labels every 403 "auth_error", so the label is ignored.
+    ``403 …`` (upstream.md). Kimi Code labels every 403 "auth_error", so the label is ignored.
     """
     status, rest = split_status(text)
     error = read_error(rest)

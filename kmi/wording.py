@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from kmi.health import MEANINGS, error_rate, left
-from kmi.messages import message
+from kmi.health import MEANINGS, error_rate, left, status_of
+from kmi.messages import catalogue, message
 from kmi.timezones import show_span
 
 if TYPE_CHECKING:
     from kmi.health import Status
-    from kmi.model import Decision, KeyState
+    from kmi.model import ApiKey, Decision, KeyState
 
 _WINDOWS = {"5h", "1d", "7d", "month", "plan"}
 
@@ -26,7 +26,7 @@ class Words:
     def __init__(self, locale: str) -> None:
         self.locale = locale
 
-    def __call__(self, name: str, **values: object) -> str:
+    def __call__(self, name: str, /, **values: object) -> str:
         """The text of a message, with its values."""
         text = message(self.locale, name)
         return text.format(**values) if values else text
@@ -73,8 +73,16 @@ class Words:
             return self("reason.until-reset", what=what)
         return self("reason.back", what=what, span=self.span(status.until - now))
 
+    def rejected(self, key: ApiKey, state: KeyState, why: str, now: float) -> str:
+        """Why a key can't be used: by its status, or as the selection has it."""
+        status = status_of(key, state, now)
+        if self.locale == "en" or status.name not in {"disabled", "blocked", "exhausted"}:
+            return why
+        return f"{self.status(status.name)}: {self.reason(status, state, now)}"
+
     def decision(self, decision: Decision) -> str:
         """Why a key was picked; in English the decision itself says more than its code."""
-        if self.locale == "en":
+        name = f"decision.{decision.code}"
+        if self.locale == "en" or name not in catalogue("decision"):
             return decision.reason
-        return self(f"decision.{decision.code}")
+        return self(name)

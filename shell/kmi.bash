@@ -30,6 +30,7 @@ if [[ $- == *i* ]]; then
     if [[ -n ${KMI_RUN_ID-} && -n ${KMI_ACTIVE_KEY-} && $KMI_ACTIVE_KEY != "$__kmi_label" ]]; then
       __kmi_label=$KMI_ACTIVE_KEY __kmi_mark=''
     fi
+    ((${#__kmi_label} <= 64)) || __kmi_label=''
     case $__kmi_label in
     '' | *[!A-Za-z0-9._@/-]*) KMI_PROMPT='' ;;
     *)

@@ -32,7 +32,7 @@ if status is-interactive
             set mark
         end
         set -g KMI_PROMPT
-        if string match -qr '^[A-Za-z0-9._@/-]+$' -- "$label"
+        if string match -qr '^[A-Za-z0-9._@/-]{1,64}$' -- "$label"
             set KMI_PROMPT $label
             contains -- "$mark" '!' x; and set KMI_PROMPT "$label $mark"
         end

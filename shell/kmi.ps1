@@ -29,7 +29,7 @@ function global:__kmi_prompt {
         $label, $mark = $env:KMI_ACTIVE_KEY, ''
     }
     $global:KMI_PROMPT = ''
-    if ($label -cmatch '^[A-Za-z0-9._@/-]+$') {
+    if ($label -cmatch '^[A-Za-z0-9._@/-]{1,64}$') {
         $global:KMI_PROMPT = if ($mark -cin '!', 'x') { "$label $mark" } else { $label }
     }
 }

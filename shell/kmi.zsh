@@ -29,7 +29,7 @@ if [[ -o interactive ]]; then
     if [[ -n $KMI_RUN_ID && -n $KMI_ACTIVE_KEY && $KMI_ACTIVE_KEY != $label ]]; then
       label=$KMI_ACTIVE_KEY mark=''
     fi
-    [[ $label == *[^A-Za-z0-9._@/-]* ]] && label=''
+    [[ $label == *[^A-Za-z0-9._@/-]* || $#label -gt 64 ]] && label=''
     [[ $mark == ('!'|x) ]] || mark=''
     \builtin typeset -g KMI_PROMPT="$label${label:+${mark:+ $mark}}"
     # PROMPT names it by its place in psvar, whose text zsh shows as it is: no %, !, $ counts.

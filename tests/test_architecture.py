@@ -28,6 +28,9 @@ PURE = (
     *("envfile", "error_texts", "errors", "health", "holds", "kimi_config", "kimi_edits"),
     *("launcher", "masking", "model", "retry_after", "selection", "state", "timezones"),
     *("transitions", "urls", "usages", "verdict_table", "verdicts"),
+    *("messages.decision", "messages.health", "messages.mode", "messages.reason"),
+    *("messages.rotate", "messages.run", "messages.status", "messages.unit"),
+    *("overview", "polling"),
 )
 WORLDLY = {
     *("os", "time", "random", "socket", "subprocess", "httpx", "filelock", "pathlib", "shutil"),
@@ -47,6 +50,7 @@ DEPENDENCIES = {
     "filelock": {"kmi.lock"},
     "httpx": {"kmi.api", "kmi.upstream"},
     "certifi": {"kmi.upstream"},
+    "rich": {"kmi.health_rich", "kmi.commands.health"},
     "argcomplete": set(),
 }
 #: A module of more lines has more than one reason to change.

@@ -586,7 +586,7 @@ def test_the_auths_of_the_working_directory_are_never_read(world: World) -> None
         assert str(world.cwd) not in document["directory"]
 
 
-# Modes (trust.md P7), links, and what is no file at all.
+# Modes, links, and what is no file at all.
 
 unix = pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
 

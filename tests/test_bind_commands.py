@@ -275,7 +275,7 @@ def test_the_same_content_at_another_path_is_not_allowed(home: World) -> None:
         lambda path: path.write_bytes(b"#" * (LIMIT_BYTES + 1)),
         lambda path: path.chmod(0o666),
         lambda path: (path.rename(path.with_name("real")), path.symlink_to("real")),
-        lambda path: (path.unlink(), os.mkfifo(path)),
+        lambda path: [path.unlink(), os.mkfifo(path)],  # type: ignore[func-returns-value]
         lambda path: (path.unlink(), path.mkdir()),
     ],
     ids=["loosened", "comment", "broken", "bytes", "large", "mode", "link", "fifo", "directory"],
@@ -402,6 +402,18 @@ def test_a_file_of_another_user_is_ignored(home: World) -> None:
     assert home.kmi("allow").returncode == 77
     os.chown(path, 0, -1)
     assert run_key(home) == "team"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root reads everywhere")
+@pytest.mark.parametrize("hide", ["p/.kmi.toml", "p"])
+def test_a_strict_file_that_can_not_be_seen_closes(home: World, hide: str) -> None:
+    (home.cwd / "p" / "sub").mkdir(parents=True)
+    assert home.kmi("bind", "team", "--strict", cwd=home.cwd / "p").returncode == 0
+    script = f'cd p/sub && chmod 0 "{home.cwd}/{hide}" && exec "$@"'
+    argv = ["sh", "-c", script, "sh", sys.executable, "-m", "kmi", "run", "--", "kimi"]
+    done = home.command(argv)
+    (home.cwd / hide).chmod(0o700)
+    assert_refused(done, "Permission denied", "strict (team)")
 
 
 # Runs.
@@ -684,11 +696,12 @@ def test_any_file_above_closes_the_quick_way(home: World) -> None:
     deep = home.cwd / "a" / "b"
     deep.mkdir(parents=True)
     warm(home, deep)
-    for make in (
+    ways: list[Callable[[Path], object]] = [
         lambda path: path.write_text(TEAM),
         lambda path: path.symlink_to("nowhere"),
         lambda path: path.mkdir(),
-    ):
+    ]
+    for make in ways:
         path = home.root / ".kmi.toml"
         make(path)
         assert not quick(home, deep)

@@ -1102,7 +1102,7 @@ oauth = {{ key = "x" }}
 
 
 def encodings(secret: str) -> list[str]:
-    """The forms in which a secret could show (trust.md P15): whole, or its last 8 characters."""
+    """The forms in which a secret could show: whole, or its last 8 characters."""
     plain = secret.encode()
     forms = [secret, secret[-8:], urllib.parse.quote(secret, safe=""), plain.hex(), secret[::-1]]
     for start in range(3):

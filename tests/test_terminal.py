@@ -67,8 +67,9 @@ class Terminal:
             if found is not None:
                 self.seen = self.seen[found.end() :]
                 return found
-            assert time.monotonic() < deadline, f"no {pattern!r} in {self.seen!r}"
-            self._read(0.2)
+            over = self.process.poll() is not None or time.monotonic() > deadline
+            if not self._read(0.2):
+                assert not over, f"no {pattern!r} in {self.seen!r}"
 
     def wait(self) -> int:
         """The exit code of the first program, when it has ended."""
@@ -246,7 +247,7 @@ PROBE = r"""
 pid=$$
 # Read by the shell itself: while it starts a program it blocks signals for a moment.
 while read -r name value; do
-    case $name in Sig*|Shd*|Uid:|Gid:|Groups:|NoNewPrivs:) echo "$name $value" ;; esac
+    case $name in SigPnd:|SigBlk:|SigIgn:|SigCgt:|ShdPnd:|Uid:|Gid:|Groups:|NoNewPrivs:) echo "$name $value" ;; esac
 done < /proc/$pid/status
 for fd in $(ls /proc/$pid/fd); do
     # The shell has its script open, at a number that it chooses.

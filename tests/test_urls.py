@@ -1,4 +1,4 @@
-"""Base URLs and the allowlist: what trust.md 3.5 rejects and accepts."""
+"""Base URLs and the allowlist: what is refused and what is taken."""
 
 from __future__ import annotations
 
@@ -174,11 +174,19 @@ def test_the_parts_are_what_the_connection_uses() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["https://user:S3CRET@api.kimi.com", "https://evil.com?key=S3CRET", "https://a#S3CRET"]
+    "text, why",
+    [
+        ("https://user:S3CRET@api.kimi.com", "userinfo"),
+        ("https://evil.com?key=S3CRET", "query"),
+        ("https://a#S3CRET", "fragment"),
+        ("http://S3CRET.example", "plain http"),
+        ("S3CRET", "https://host"),
+    ],
 )
-def test_the_message_repeats_nothing_of_a_bad_url(text: str) -> None:
+def test_the_message_says_what_is_wrong_and_repeats_nothing(text: str, why: str) -> None:
     with pytest.raises(ValueError) as error:
         parse_base_url(text)
+    assert why in str(error.value)
     assert "S3CRET" not in str(error.value)
 
 

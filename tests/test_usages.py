@@ -43,7 +43,7 @@ def row(
 
 
 def old(**more: object) -> dict[str, Any]:
-    """The first example of kimi-api.md 5."""
+    """The first example of upstream.md."""
     return {
         "user": {"userId": "u-1", "membership": {"level": "LEVEL_STANDARD"}},
         "usage": {"limit": "100", "used": "40", "remaining": "60", "resetTime": IN_3D},
@@ -56,7 +56,7 @@ def old(**more: object) -> dict[str, Any]:
 
 
 def new(**more: object) -> dict[str, Any]:
-    """The second example of kimi-api.md 5."""
+    """The second example of upstream.md."""
     return {
         "usages": {
             "limit_5h": {"used_ratio": 0.25, "reset_time": IN_2H},

@@ -1,4 +1,4 @@
-"""The classification: every text of kimi-api.md, in every coat that it comes in."""
+"""The classification: every text of upstream.md, in every coat that it comes in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kmi.verdicts import KINDS, RULES, Verdict, classify, classify_text, parse_r
 Text = tuple[int, str, str, str, int, Optional[str], str]
 Form = Callable[[str, str], Union[str, bytes]]
 
-# (status, type, message, verdict, row, window, scope): rows as in kimi-api.md 4.
+# (status, type, message, verdict, row, window, scope): rows as in upstream.md.
 TEXTS: list[Text] = [
     (400, "content_filter", "The request was rejected", "request-fault", 1, None, "none"),
     (400, "", "considered high risk", "request-fault", 1, None, "none"),

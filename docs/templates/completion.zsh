@@ -21,7 +21,7 @@ function _kmi_backups {
 
 function _kmi {
   local curcontext="$curcontext" context state state_descr line expl ret=1
-  local -a global commands
+  local -a global actions
   local -A opt_args
   global=(
 @GLOBAL@

@@ -181,9 +181,7 @@ def _live(args: argparse.Namespace, app: App) -> None:
     title = f"{words('mode.dry-run')}; {note}" if app.dry_run else note
     with Live(console=target, auto_refresh=False, screen=True) as live:
         while True:
-            drawn = page(
-                _look(app), words, app.show_time, width=target.width, title=title
-            )
+            drawn = page(_look(app), words, app.show_time, width=target.width, title=title)
             live.update(drawn, refresh=True)
             if _refresh(args, app, programs=False) is None:
                 time.sleep(args.watch)

@@ -29,7 +29,7 @@ def check(args: argparse.Namespace, app: App) -> int:
         app.screen.note(f"would ask about {', '.join(key.label for key in asked)}")
         app.screen.planned(labels=[key.label for key in asked])
         return EXIT_OK
-    done = refresh(app, asked, chat=args.chat, audit_always=True)
+    done = refresh(app, asked, chat=args.chat, audit="always")
     now = app.now()
     rows = [_row(key, done.state, done.answers[key.key_id], now) for key in done.keys]
     rows += [

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from kmi.errors import EXIT_OK
 from kmi.health import left, status_of
+from kmi.health_text import bar, filled, percent
 from kmi.project_words import binding_document, binding_lines
 from kmi.settings import CLIENTS
 from kmi.situation import Situation, look
-from kmi.timezones import show_span, utc_text
+from kmi.timezones import utc_text
 
 if TYPE_CHECKING:
     import argparse
 
     from kmi.app import App
+    from kmi.state import State
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,11 +44,14 @@ def run(args: argparse.Namespace, app: App) -> int:
                 "active": key.key_id == here.key_id,
                 "status": status.name,
                 "reason": status.reason,
+                "why": app.words.reason(status, state, now),
                 "left": left(state, now),
                 "last_used": None if used is None else utc_text(used),
             }
         )
     if app.screen.json:
+        for key_row in keys:
+            del key_row["why"]
         app.screen.document(_document(app, chosen, situations, keys))
     else:
         _print(app, chosen, situations, keys, now)
@@ -56,7 +61,7 @@ def run(args: argparse.Namespace, app: App) -> int:
 def _document(
     app: App, chosen: str, situations: dict[str, Situation], keys: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    settings = app.settings
+    settings, state = app.settings, situations[chosen].state
     counts: dict[str, int] = {}
     for key in keys:
         counts[key["status"]] = counts.get(key["status"], 0) + 1
@@ -64,8 +69,29 @@ def _document(
         "mode": "dry-run" if app.dry_run else "live",
         "client": chosen,
         "active_key": situations[chosen].label,
-        "strategy": settings.strategy,
+        "strategy": app.strategy(state),
         "auto_rotate_allowed": settings.auto_rotate_allowed,
+        "rotation": {
+            "auto": app.strategy(state) == "round-robin" and state.auto_rotate is not None,
+            "auto_since": _time(state.auto_rotate),
+            "on_tie": settings.rotate_on_tie,
+            "include_warn": settings.rotate_include_warn,
+            "cooldown_seconds": settings.rotation_cooldown_s,
+        },
+        "policy": {
+            "dry_run": app.dry_run,
+            "write_config": settings.write_config,
+            "require_usage": settings.require_usage,
+            "fail_open": settings.fail_open,
+            "enforce_file_perms": settings.enforce_file_perms,
+        },
+        "cache": {
+            "usage_seconds": settings.usage_cache_s,
+            "recheck_seconds": settings.blocklist_recheck_s,
+            "recheck_max": settings.blocklist_recheck_max,
+        },
+        "payment_block_seconds": settings.payment_block_s,
+        "last_health_refresh": _time(_last_refresh(state)),
         "upstream": str(settings.upstream_base_url),
         **binding_document(app, app.project),
         "directories": {"auths": settings.auths_dir, "state": settings.state_dir},
@@ -84,6 +110,15 @@ def _document(
     }
 
 
+def _last_refresh(state: State) -> float | None:
+    """When a quota was last read."""
+    return max((key.usage_at for key in state.keys.values() if key.usage_at), default=None)
+
+
+def _time(at: float | None) -> str | None:
+    return None if at is None else utc_text(at)
+
+
 def _print(
     app: App,
     chosen: str,
@@ -91,30 +126,55 @@ def _print(
     keys: list[dict[str, Any]],
     now: float,
 ) -> None:
-    screen = app.screen
+    screen, words, settings = app.screen, app.words, app.settings
+    state = situations[chosen].state
     for name, item in situations.items():
-        mark = "*" if name == chosen else " "
         if item.live == "none" and name != chosen:
             continue
-        screen.data(
-            f"{mark} {name}: {item.label or 'no key'} ({item.explanation or 'as swapped in'})"
-        )
-    settings = app.settings
-    screen.data(f"  strategy {settings.strategy}, keys in {settings.auths_dir}")
+        why = item.explanation or words("status.as-swapped")
+        label = item.label or words("status.no-key")
+        mark = "*" if name == chosen else " "
+        screen.data(f"{mark} " + words("status.client", client=name, label=label, why=why))
+    strategy, place = app.strategy(state), settings.auths_dir
+    screen.data("  " + words("status.strategy", strategy=strategy, place=place))
+    if state.auto_rotate is not None:
+        allowed = settings.auto_rotate_allowed
+        since = app.show_time(state.auto_rotate)
+        told = words("status.auto", time=since) if allowed else words("status.auto-barred")
+        screen.data(f"  {told}")
+    read_at = _last_refresh(state)
+    if read_at is not None:
+        screen.data("  " + words("status.refreshed", when=words.ago(read_at, now)))
     for line in binding_lines(app, app.project):
         screen.data(f"  {line}")
     if not keys:
-        screen.note(f"there is no key in {settings.auths_dir} (`kmi keys add LABEL` adds one)")
+        screen.note(words("health.none", place=settings.auths_dir))
         return
     screen.data()
+    _table(app, keys, now)
+
+
+def _table(app: App, keys: list[dict[str, Any]], now: float) -> None:
+    from kmi.timezones import utc_seconds
+
+    words = app.words
     rows = []
     for key in keys:
-        used = "never"
-        if key["last_used"]:
-            from kmi.timezones import utc_seconds
-
-            used = f"{show_span(now - utc_seconds(key['last_used']))} ago"
-        share = "?" if key["left"] is None else f"{key['left']:.0%}"
+        used = None if key["last_used"] is None else utc_seconds(key["last_used"])
+        drawn, share = "", "?"
+        if key["left"] is not None:
+            drawn, share = _bar(app, key["left"]), percent(key["left"])
         active = "*" if key["active"] else " "
-        rows.append([active, key["label"], key["status"], share, used, key["reason"]])
-    screen.table(rows, header=["", "key", "status", "left", "last run", ""])
+        status = words.status(key["status"])
+        rows.append([active, key["label"], status, drawn, share, words.ago(used, now), key["why"]])
+    names = ("health.key", "health.status", "status.left", "health.last-run")
+    label, status, left_, used_ = (words(name) for name in names)
+    app.screen.table(rows, header=["", label, status, left_, "", used_, ""])
+
+
+def _bar(app: App, share: float) -> str:
+    """The tightest window in eight cells."""
+    if not app.screen.boxes:
+        return bar(share, 8)
+    full = filled(share, 8)
+    return "\u2588" * full + "\u2591" * (8 - full)

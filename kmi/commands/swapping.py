@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kmi.background import start
 from kmi.dry_run import show_change
 from kmi.errors import EXIT_OK, ConfigError
 from kmi.picking import decide, pick_and_commit
+from kmi.refresh import claim, ensure_usage
 from kmi.shell_files import prefer
 from kmi.swap import Swapped, swap
 
@@ -30,6 +32,8 @@ def swap_now(app: App, client: str, *, named: str | None, adopt: bool) -> int:
             f"unset it ({app.settings.origin('KMI_WRITE_CONFIG')}), or use `kmi run`, which pins",
         )
 
+    claimed: list[bool] = []
+
     def pick(state: State, unavailable: dict[str, str]) -> Decision:
         return decide(
             app, state, client, named=named, unavailable=unavailable, rotate=named is None
@@ -38,6 +42,7 @@ def swap_now(app: App, client: str, *, named: str | None, adopt: bool) -> int:
     def commit(transaction: Transaction, decision: Decision, key: ApiKey) -> Swapped:
         swapped = swap(app, transaction, client, key, adopt=adopt)
         prefer(transaction.state, client, app.now())
+        claimed.append(claim(app, transaction.state))
         transaction.save()
         app.audit(
             transaction,
@@ -55,8 +60,12 @@ def swap_now(app: App, client: str, *, named: str | None, adopt: bool) -> int:
         app.screen.note(f"runs here keep to {app.binding.path}: {app.binding}")
     if app.dry_run:
         return _show(app, client, pick(app.store.read(), {}), adopt=adopt)
+    if named is None:
+        ensure_usage(app, None)
     swapped, decision, key = pick_and_commit(app, pick, commit, named=named)
     _tell(app, client, decision, key, swapped.before, changed=swapped.changed)
+    if any(claimed):
+        start(app.env)
     return EXIT_OK
 
 

@@ -35,8 +35,8 @@ def run(args: argparse.Namespace, app: App) -> int:
     policy = app.policy(None if project is None else project.binding)
     if project is not None and project.closed:
         policy = dataclasses.replace(policy, allowed=frozenset(), bound_by=project.closed_by)
-    if args.strategy:
-        policy = dataclasses.replace(policy, strategy=args.strategy)
+    strategy = args.strategy or app.strategy(situation.state)
+    policy = dataclasses.replace(policy, strategy=strategy)
     active = situation.state.active.get(situation.client)
     now = app.now()
     decision = choose(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: The texts of real answers: kimi-api.md 4, whose row numbers stand behind them.
+#: The texts of real answers: upstream.md, whose row numbers stand behind them.
 QUOTA_CYCLE = (  # row 10
     "You've reached your usage limit for this billing cycle. Your quota will be refreshed in the "
     "next cycle. To continue now, purchase extra usage or upgrade your plan: "

@@ -3,7 +3,7 @@
 What is imitated: the shapes of the streamed and the plain chat answer, of ``/models``, of both
 generations of ``/usages``, of the balance and of the search and fetch services, as the real
 clients (kimi-cli 1.51.0, Kimi Code 2.1.0) accept them; and the texts of the errors. They come from
-kimi-api.md 2 to 6. Nothing was checked against the live service, and what is
+upstream.md. Nothing was checked against the live service, and what is
 made up says so (*invented*). Nothing ever leaves this machine: the server binds 127.0.0.1.
 """
 

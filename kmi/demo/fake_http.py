@@ -181,7 +181,7 @@ class Handler(BaseHTTPRequestHandler):
             ({}, finish, usage),
         ):
             choice = {"index": 0, "delta": delta, "finish_reason": end}
-            # The service puts the usage into the last choice as well: kimi-api.md 2.
+            # The service puts the usage into the last choice as well: upstream.md.
             extra = {} if spent is None else {"usage": spent}
             self._event({**head, "choices": [{**choice, **extra}], **extra})
         self._chunk(b"data: [DONE]\n\n")

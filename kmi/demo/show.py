@@ -101,6 +101,7 @@ class _Demo:
             KMI_AUTHS_DIR=os.path.join(self.home, ".kmi", "_auths"),
             KMI_ENV_PATH=os.path.join(self.home, ".kmi", ".env"),
             KMI_UPSTREAM_BASE_URL=self.fake.base_url,
+            KMI_USAGE_CACHE_SECONDS="0",
             NO_PROXY="127.0.0.1,localhost",
             KIMI_DISABLE_TELEMETRY="1",
             KIMI_CLI_NO_AUTO_UPDATE="1",

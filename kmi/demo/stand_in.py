@@ -1,6 +1,6 @@
 """A tiny client for the demo and the tests: ``python stand_in.py --print -p TEXT``.
 
-What is imitated: how kimi-cli 1.51.0 finds its credentials (kimi-clients.md 3, 6
+What is imitated: how kimi-cli 1.51.0 finds its credentials (clients.md
 and 7), its exit codes and its error text (9). It sends one request without a stream, to loopback
 only, and does nothing else that the real one does.
 

@@ -12,15 +12,20 @@ MESSAGES = {
     "health.unknown-quota": ("quota not known", "квота неизвестна"),
     "health.stale": ("past its reset", "сброс уже прошёл"),
     "health.resets-in": ("resets in {span}", "сброс через {span}"),
-    "health.read": ("read {when}", "прочитано {when}"),
+    "health.read": ("quota read {when}", "квота прочитана {when}"),
     "health.account-is": ("account {name}", "аккаунт {name}"),
-    "health.ran": ("last run {when}", "последний запуск: {when}"),
+    "health.ran": ("last run {when}", "запуск: {when}"),
     "health.group": (
-        "account {name}: {count} keys share its limits ({labels}); changing between them gains nothing",
-        "аккаунт {name}: ключей {count} ({labels}); лимиты общие, смена между ними ничего не даст",
+        "{count} keys, 1 account ({name}: {labels}): they share their limits; "
+        "changing between them gains nothing",
+        "ключей: {count}, аккаунт один ({name}: {labels}): лимиты общие, "
+        "смена между ними ничего не даст",
     ),
     "health.counts": ("keys: {total}, usable: {usable}", "ключей: {total}, годных: {usable}"),
-    "health.accounts": ("keys: {keys}, accounts: {accounts}", "ключей: {keys}, аккаунтов: {accounts}"),
+    "health.accounts": (
+        "keys: {keys}, accounts: {accounts}",
+        "ключей: {keys}, аккаунтов: {accounts}",
+    ),
     "health.none": (
         "there is no key in {place} (`kmi keys add LABEL` adds one)",
         "в {place} нет ключей (`kmi keys add LABEL` добавит)",

@@ -5,6 +5,6 @@ MESSAGES = {
         "dry run: no client config is written, no request is sent",
         "пробный режим: конфиг клиента не меняется, запросы не отправляются",
     ),
-    "mode.warning": ("warning: {text}", "внимание: {text}"),
+    "mode.warning": ("warning", "внимание"),
     "mode.asking": ("asking", "опрос"),
 }

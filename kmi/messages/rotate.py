@@ -27,6 +27,5 @@ MESSAGES = {
         "all these keys are of one account and share its limits: rotation gains nothing",
         "все эти ключи одного аккаунта с общими лимитами: смена ничего не даст",
     ),
-    "rotate.proved": ("proved", "проверено"),
     "rotate.failed": ("failed", "не вышло"),
 }

@@ -9,12 +9,10 @@ function __kmi_table {
   case $1 in
   '')
     __kmi_options='--version'
-    __kmi_children='run kimi use rotate current status why bind allow deny keys init completion prompt config undo backups demo'
+    __kmi_children='run kimi use rotate current status health why bind allow deny keys init completion prompt config undo backups demo'
     ;;
   'run')
     __kmi_options='-k=LABEL --key=LABEL --strategy=sticky|most-remaining|round-robin|least-recently-used|soonest-reset --client=kimi-cli|kimi-code --pin --adopt --dry-run'
-    ;;
-  'kimi')
     ;;
   'use')
     __kmi_options='--client=kimi-cli|kimi-code --adopt --dry-run'
@@ -22,12 +20,16 @@ function __kmi_table {
     ;;
   'rotate')
     __kmi_options='--client=kimi-cli|kimi-code --adopt --dry-run'
+    __kmi_arguments='auto|off'
     ;;
   'current')
     __kmi_options='--client=kimi-cli|kimi-code'
     ;;
   'status')
     __kmi_options='--client=kimi-cli|kimi-code'
+    ;;
+  'health')
+    __kmi_options='--refresh --no-refresh --watch=FREE --background'
     ;;
   'why')
     __kmi_options='--strategy=sticky|most-remaining|round-robin|least-recently-used|soonest-reset --client=kimi-cli|kimi-code --rotate'
@@ -44,8 +46,6 @@ function __kmi_table {
     ;;
   'keys')
     __kmi_children='list add remove enable disable rename reset import check'
-    ;;
-  'keys list')
     ;;
   'keys add')
     __kmi_options='--base-url=FREE --priority=FREE --email=FREE --command=FREE'
@@ -81,16 +81,8 @@ function __kmi_table {
   'completion')
     __kmi_arguments='bash|zsh|fish|pwsh'
     ;;
-  'prompt')
-    ;;
   'config')
     __kmi_children='show validate path'
-    ;;
-  'config show')
-    ;;
-  'config validate')
-    ;;
-  'config path')
     ;;
   'undo')
     __kmi_options='--client=kimi-cli|kimi-code --file=BACKUP --dry-run'

@@ -13,6 +13,7 @@ function __kmi_table
             echo 'child'\t'rotate'\t'swap the best key in now'
             echo 'child'\t'current'\t'the active key'
             echo 'child'\t'status'\t'the whole situation'
+            echo 'child'\t'health'\t'every key: status, quotas, time to reset, what to do'
             echo 'child'\t'why'\t'why each key would or would not be picked now'
             echo 'child'\t'bind'\t'bind this directory to keys: write .kmi.toml'
             echo 'child'\t'allow'\t'let a project\'s .kmi.toml count'
@@ -42,10 +43,16 @@ function __kmi_table
             echo 'option'\t'kimi-cli|kimi-code'\t'--client'\t'whose config is meant'
             echo 'option'\t\t'--adopt'\t'add a provider beside an OAuth login'
             echo 'option'\t\t'--dry-run'\t'show the change, write nothing'
+            echo 'word'\t'auto|off'
         case current
             echo 'option'\t'kimi-cli|kimi-code'\t'--client'\t'whose config is meant'
         case status
             echo 'option'\t'kimi-cli|kimi-code'\t'--client'\t'whose config is meant'
+        case health
+            echo 'option'\t\t'--refresh'\t'ask upstream about every key, however fresh it is'
+            echo 'option'\t\t'--no-refresh'\t'ask upstream about nothing'
+            echo 'option'\t'FREE'\t'--watch'\t'draw it again and again, until Ctrl-C'
+            echo 'option'\t\t'--background'\t'==SUPPRESS=='
         case why
             echo 'option'\t'sticky|most-remaining|round-robin|least-recently-used|soonest-reset'\t'--strategy'\t'as if this were the strategy'
             echo 'option'\t'kimi-cli|kimi-code'\t'--client'\t'whose active key counts'

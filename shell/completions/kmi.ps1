@@ -8,7 +8,7 @@ Register-ArgumentCompleter -Native -CommandName kmi -ScriptBlock {
     $table = @{
         '' = @{
             options = @(,@('--version', '', 'the version, and where it runs from'))
-            children = @(@('run', '', 'run a program on a key that works'), @('kimi', '', 'the same as `kmi run -- kimi`'), @('use', '', 'swap a key in now'), @('rotate', '', 'swap the best key in now'), @('current', '', 'the active key'), @('status', '', 'the whole situation'), @('why', '', 'why each key would or would not be picked now'), @('bind', '', 'bind this directory to keys: write .kmi.toml'), @('allow', '', 'let a project''s .kmi.toml count'), @('deny', '', 'let a project''s .kmi.toml not count'), @('keys', '', 'list, add, remove, rename, enable, disable, check keys'), @('init', '', 'the line for a shell''s start file: prompt, TAB, and `kimi`'), @('completion', '', 'the completion script of a shell'), @('prompt', '', 'what prompts show of the active key'), @('config', '', 'kmi''s settings: show, validate, path'), @('undo', '', 'take the last swap back'), @('backups', '', 'the backups of client configs'), @('demo', '', 'the main job in a throw-away home, on a fake API'))
+            children = @(@('run', '', 'run a program on a key that works'), @('kimi', '', 'the same as `kmi run -- kimi`'), @('use', '', 'swap a key in now'), @('rotate', '', 'swap the best key in now'), @('current', '', 'the active key'), @('status', '', 'the whole situation'), @('health', '', 'every key: status, quotas, time to reset, what to do'), @('why', '', 'why each key would or would not be picked now'), @('bind', '', 'bind this directory to keys: write .kmi.toml'), @('allow', '', 'let a project''s .kmi.toml count'), @('deny', '', 'let a project''s .kmi.toml not count'), @('keys', '', 'list, add, remove, rename, enable, disable, check keys'), @('init', '', 'the line for a shell''s start file: prompt, TAB, and `kimi`'), @('completion', '', 'the completion script of a shell'), @('prompt', '', 'what prompts show of the active key'), @('config', '', 'kmi''s settings: show, validate, path'), @('undo', '', 'take the last swap back'), @('backups', '', 'the backups of client configs'), @('demo', '', 'the main job in a throw-away home, on a fake API'))
             words = @()
         }
         'run' = @{
@@ -29,7 +29,7 @@ Register-ArgumentCompleter -Native -CommandName kmi -ScriptBlock {
         'rotate' = @{
             options = @(@('--client', 'kimi-cli|kimi-code', 'whose config is meant'), @('--adopt', '', 'add a provider beside an OAuth login'), @('--dry-run', '', 'show the change, write nothing'))
             children = @()
-            words = @()
+            words = @('auto|off')
         }
         'current' = @{
             options = @(,@('--client', 'kimi-cli|kimi-code', 'whose config is meant'))
@@ -38,6 +38,11 @@ Register-ArgumentCompleter -Native -CommandName kmi -ScriptBlock {
         }
         'status' = @{
             options = @(,@('--client', 'kimi-cli|kimi-code', 'whose config is meant'))
+            children = @()
+            words = @()
+        }
+        'health' = @{
+            options = @(@('--refresh', '', 'ask upstream about every key, however fresh it is'), @('--no-refresh', '', 'ask upstream about nothing'), @('--watch', 'FREE', 'draw it again and again, until Ctrl-C'), @('--background', '', '==SUPPRESS=='))
             children = @()
             words = @()
         }

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 KIMI_CLI = "1.51.0"
-TOMBSTONE = "1.52.0"  # installed to be recognised; never started: see kimi-clients.md 1
+TOMBSTONE = "1.52.0"  # installed to be recognised; never started: see clients.md
 KIMI_CODE = "2.1.0"
 NODE = "22.23.3"  # Kimi Code 2.1.0 needs 22.19 or later
 #: Newest first; kimi-cli needs 3.12.
