@@ -23,7 +23,8 @@ def main() -> None:
         bare = cost_of([sys.executable, "-c", "pass"], env)
         refreshed = cost_of([*health, "--refresh"], env, times=8)
         shown = cost_of([*health, "--no-refresh"], env, times=8)
-        assert len(fake.find("/usages")) == KEYS * 8
+        if len(fake.find("/usages")) != KEYS * 8:
+            raise SystemExit("not every key was asked about")
     with world(3) as env:
         status = cost_of([*kmi, "status"], env)
         bare = Cost(*map(min, bare, cost_of([sys.executable, "-c", "pass"], env)))

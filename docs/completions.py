@@ -152,8 +152,8 @@ def _zsh_run(node: Node) -> list[str]:
     """Find where the program of `kmi run` begins; from there on its own completion works."""
     valued = "|".join(name for option in node.options if option.kind for name in option.names)
     return [
-        "      local -i place=2",
-        "      local ended=''",
+        "      \\builtin local -i place=2",
+        "      \\builtin local ended=''",
         "      while (( place < CURRENT )) && [[ -z $ended ]]; do",
         "        case $words[place] in",
         "        --) ended=1 ;;",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from kmi.kimi_config import Config
 
-_MARKER = re.compile(rb"kmi-key-id:([0-9a-f]{12})")
+_MARKER = rb"kmi-key-id:([0-9a-f]{12})"
 
 
 def hidden(config: Config, raw: bytes, key_ids: Collection[str]) -> bytes:
@@ -42,7 +42,7 @@ def _secrets(data: Any) -> set[str]:
 
 def hidden_ids(raw: bytes) -> set[str]:
     """The key ids whose secrets are missing in a backup."""
-    return {match.decode() for match in _MARKER.findall(raw)}
+    return {match.decode() for match in re.findall(_MARKER, raw)}
 
 
 def revealed(raw: bytes, secrets: Mapping[str, str]) -> bytes:
@@ -51,4 +51,4 @@ def revealed(raw: bytes, secrets: Mapping[str, str]) -> bytes:
     Raises:
         KeyError: one is missing.
     """
-    return _MARKER.sub(lambda match: secrets[match[1].decode()].encode(), raw)
+    return re.sub(_MARKER, lambda match: secrets[match[1].decode()].encode(), raw)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmi.errors import (
     EXIT_BUG,
@@ -223,12 +223,10 @@ def _dispatch(name: str, rest: list[str], screen: Screen, options: GlobalOptions
         app = App(os.environ, screen, name)
         app.changes = COMMANDS[name].changes
         command = _load(COMMANDS[name].module)
-        parser = build_parser(name)
         if running:
-            args = parser.parse_args([])
-            command.parse(args, parser, rest)  # type: ignore[attr-defined]
+            args = command.parse(rest, lambda: build_parser(name))  # type: ignore[attr-defined]
         else:
-            args = parser.parse_args(rest)
+            args = build_parser(name).parse_args(rest)
         code = int(command.run(args, app))  # type: ignore[attr-defined]
         app.finish()
         return code
@@ -297,15 +295,33 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         def error(self, message: str) -> None:  # type: ignore[override]
             raise UsageError(message, f"see `{self.prog} --help`")
 
+    class Formatter(argparse.RawDescriptionHelpFormatter):
+        """The usual one, which would import `shutil` for the width at every start."""
+
+        def __init__(self, prog: str, **options: Any) -> None:
+            options["width"] = options.get("width") or _columns() - 2
+            super().__init__(prog, **options)
+
     command = COMMANDS[name]
     parser = Parser(
         prog=f"kmi {name}",
         description=command.help[0].upper() + command.help[1:] + ".",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Formatter,
         allow_abbrev=False,
     )
     _load(command.module).configure(parser)  # type: ignore[attr-defined]
     return parser
+
+
+def _columns() -> int:
+    """The width of help pages."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isascii() and given.isdigit() and int(given) > 0:
+        return int(given)
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except (OSError, ValueError):
+        return 80
 
 
 def usage() -> str:

@@ -6,7 +6,6 @@ seconds, and kimi-cli 1.52 must not be started at all (clients.md).
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import stat
@@ -189,6 +188,8 @@ def _interpreter_name(first: str) -> str:
 
 def _behind_shim(path: str) -> str | None:
     """The file behind a shim of pyenv, which is a shell script with no version of its own."""
+    import glob
+
     folder, name = os.path.split(os.path.abspath(path))
     root = os.path.dirname(folder)
     if os.path.basename(folder) != "shims" or not os.path.isdir(os.path.join(root, "versions")):
@@ -201,6 +202,8 @@ def _behind_shim(path: str) -> str | None:
 
 def _kimi_cli_version(real: str, first: str) -> str | None:
     """The version in the metadata of the package that an entry point belongs to."""
+    import glob
+
     prefixes = [os.path.dirname(os.path.dirname(real))]
     interpreter = first[2:].strip().strip('"').split()[:1] if first.startswith("#!") else []
     if not interpreter:

@@ -8,17 +8,18 @@ from kmi.model import masked
 
 # Values of fields that hold secrets, in any of TOML's one-line quotings, and anything that looks
 # like a key wherever it stands.
-_FIELD = re.compile(
-    r"(?P<name>\b(?:api_key|access_token|refresh_token|token|secret|password|authorization)\b"
-    r"[\"']?\s*[=:]\s*)(?P<quote>\"\"\"|'''|\"|')(?P<value>(?s:.*?))(?P=quote)",
-    re.IGNORECASE,
+# Compiled when first used: nothing is masked on most starts.
+_FIELD = (
+    r"(?i)(?P<name>\b(?:api_key|access_token|refresh_token|token|secret|password|authorization)\b"
+    r"[\"']?\s*[=:]\s*)(?P<quote>\"\"\"|'''|\"|')(?P<value>(?s:.*?))(?P=quote)"
 )
-_KEY = re.compile(r"sk-[A-Za-z0-9_-]{8,}")
+_KEY = r"sk-[A-Za-z0-9_-]{8,}"
 
 
 def mask_text(text: str) -> str:
     """Text with every secret in it cut to its last four characters."""
-    text = _FIELD.sub(
+    text = re.sub(
+        _FIELD,
         lambda m: f"{m['name']}{m['quote']}{masked(m['value']) if m['value'] else ''}{m['quote']}",
         text,
     )
@@ -27,7 +28,9 @@ def mask_text(text: str) -> str:
 
 def mask_keys(text: str) -> str:
     """Text with everything that looks like a key cut to its last four characters."""
-    return _KEY.sub(lambda match: masked(match[0]), text)
+    if "sk-" not in text:
+        return text
+    return re.sub(_KEY, lambda match: masked(match[0]), text)
 
 
 def config_diff(before: bytes, after: bytes, name: str) -> list[str]:

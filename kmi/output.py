@@ -81,9 +81,16 @@ class Screen:
         forced = bool(env.get("FORCE_COLOR"))
         dumb = env.get("TERM") == "dumb" or bool(env.get("NO_COLOR"))
         off = plain or no_color or dumb
-        shown = forced or self._out.isatty()
-        self.color = not off and shown
-        self.boxes = not plain and env.get("TERM") != "dumb" and shown
+        self._env = env
+        self._forced = forced
+        self.color = not off and (forced or self._out.isatty())
+
+    @property
+    def boxes(self) -> bool:
+        """Whether more than ASCII lines may be drawn."""
+        if self.plain or self._env.get("TERM") == "dumb":
+            return False
+        return self._forced or self._out.isatty()
 
     @property
     def out(self) -> TextIO:

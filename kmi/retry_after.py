@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 RETRY_AFTER_MAX_S = 31 * 86400.0
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_SECONDS = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,9})?")
+_SECONDS = r"[0-9]{1,10}(?:\.[0-9]{1,9})?"
 _CLOCK = r"([0-9]{2}):([0-9]{2}):([0-9]{2})"
 # RFC 9110 5.6.7: IMF-fixdate, then the obsolete forms of RFC 850 and of asctime.
 _DATES = (
-    re.compile(rf"[A-Za-z]{{3,9}}, ([0-9]{{2}})[ -]([A-Za-z]{{3}})[ -]([0-9]{{2,4}}) {_CLOCK} GMT"),
-    re.compile(rf"[A-Za-z]{{3}} ([A-Za-z]{{3}}) ([ 0-9][0-9]) {_CLOCK} ([0-9]{{4}})"),
+    rf"[A-Za-z]{{3,9}}, ([0-9]{{2}})[ -]([A-Za-z]{{3}})[ -]([0-9]{{2,4}}) {_CLOCK} GMT",
+    rf"[A-Za-z]{{3}} ([A-Za-z]{{3}}) ([ 0-9][0-9]) {_CLOCK} ([0-9]{{4}})",
 )
 
 
@@ -35,7 +35,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     (120.0, 60.0)
     """
     text = (value or "").strip()
-    if _SECONDS.fullmatch(text):
+    if re.fullmatch(_SECONDS, text):
         return _sane(float(text))
     at = _date(text)
     return None if at is None else _sane(at - now)
@@ -51,7 +51,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     wait = parse_retry_after(names.get("retry-after"), now)
     reset = names.get("x-ratelimit-reset", "").strip()
     if wait is None and names.get("x-ratelimit-remaining", "").strip() == "0":
-        if not _SECONDS.fullmatch(reset):
+        if not re.fullmatch(_SECONDS, reset):
             return None
         seconds = float(reset)
         return _sane(seconds - now if seconds >= 1e9 else seconds)
@@ -63,7 +63,7 @@ def _sane(seconds: float) -> float | None:
 
 
 def _date(text: str) -> float | None:
-    fixed, asctime = (pattern.fullmatch(text) for pattern in _DATES)
+    fixed, asctime = (re.fullmatch(pattern, text) for pattern in _DATES)
     if fixed:
         day, month, year, *clock = fixed.groups()
     elif asctime:

@@ -17,7 +17,7 @@ from kmi.selection import unusable
 from kmi.timezones import utc_text
 
 if TYPE_CHECKING:
-    import argparse
+    from collections.abc import Sequence
 
     from kmi.app import App
     from kmi.binding import Binding
@@ -35,13 +35,26 @@ REJECTED_KEPT = 50
 BESIDE = {"oauth-login", "no-model", "key-variable"}
 
 
+class RunArgs:
+    """The command line of a run."""
+
+    def __init__(self, command: Sequence[str] = ()) -> None:
+        self.key: str | None = None
+        self.strategy: str | None = None
+        self.client: str | None = None
+        self.pin = False
+        self.adopt = False
+        self.dry_run = False
+        self.command = list(command)
+
+
 class Run:
     """One run, from the choice to exec."""
 
     def __init__(
         self,
         app: App,
-        args: argparse.Namespace,
+        args: RunArgs,
         program: Program,
         client: str,
         arguments: list[str],

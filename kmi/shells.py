@@ -182,6 +182,8 @@ def shown(line: str, env_label: str) -> str:
     label, _, mark = line.strip("\n").partition(" ")
     if env_label and env_label != label:
         label, mark = env_label, ""
-    if not 0 < len(label) <= 64 or not all(c.isascii() and (c.isalnum() or c in "._@/-") for c in label):
+    if not 0 < len(label) <= 64 or not all(
+        c.isascii() and (c.isalnum() or c in "._@/-") for c in label
+    ):
         return ""
     return f"{label} {mark}" if mark in ("!", "x") else label

@@ -18,12 +18,12 @@ from kmi.config_file import (
 )
 from kmi.errors import ConfigError, TryLaterError
 from kmi.kimi_config import apply_edits
-from kmi.kimi_edits import Credential, adopt_edits, minimal_config, swap_edits
 from kmi.state import UNDO_KEPT, Active, Undo
 
 if TYPE_CHECKING:
     from kmi.app import App
     from kmi.kimi_config import Config, Edits
+    from kmi.kimi_edits import Credential
     from kmi.model import ApiKey
     from kmi.store import Transaction
 
@@ -58,6 +58,8 @@ def credential_of(key: ApiKey) -> Credential:
     Raises:
         ValueError: its program has not been run.
     """
+    from kmi.kimi_edits import Credential
+
     if key.secret is None:
         raise ValueError("the secret is not resolved")
     return Credential(key.secret, key.base_url)
@@ -69,6 +71,8 @@ def proposed(snapshot: Snapshot, key: ApiKey, *, adopt: bool) -> tuple[str, byte
     Raises:
         ConfigError: the config can't take an API key as it is.
     """
+    from kmi.kimi_edits import minimal_config
+
     if snapshot.config is None:
         return "create", minimal_config(credential_of(key)).encode()
     kind, edits = wanted_edits(snapshot.config, key, adopt=adopt)
@@ -81,6 +85,8 @@ def wanted_edits(config: Config, key: ApiKey, *, adopt: bool) -> tuple[str, Edit
     Raises:
         ConfigError: the config can't take an API key as it is.
     """
+    from kmi.kimi_edits import adopt_edits, swap_edits
+
     credential = credential_of(key)
     try:
         return "swap", swap_edits(config, credential)

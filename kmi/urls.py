@@ -21,7 +21,7 @@ _SHAPE = re.compile(
 )
 _HOST_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
+_IPV4 = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
 
 
 class BaseUrl(NamedTuple):
@@ -51,7 +51,7 @@ class BaseUrl(NamedTuple):
 def is_loopback(host: str) -> bool:
     """Whether a host, as `BaseUrl` spells it, is this machine."""
     return host in {"localhost", "[::1]"} or (
-        host.startswith("127.") and _IPV4.fullmatch(host) is not None
+        host.startswith("127.") and re.fullmatch(_IPV4, host) is not None
     )
 
 
@@ -92,7 +92,7 @@ def _check_host(host: str) -> None:
         if host != "[::1]":
             raise ValueError("has an IPv6 host other than [::1]")
         return
-    if _IPV4.fullmatch(host):
+    if host[-1].isdigit() and re.fullmatch(_IPV4, host):
         if host.startswith(("169.254.", "0.")):
             raise ValueError("has a link-local or unspecified address")
         return

@@ -20,7 +20,7 @@ if [[ $- == *i* ]]; then
   #: begin prompt
   # Before each prompt: one line, read by builtins. Sets KMI_PROMPT, and the segment in PS1.
   function __kmi_prompt {
-    \builtin local __kmi_status=$? __kmi_label='' __kmi_mark='' __kmi_rest='' __kmi_file
+    \builtin local __kmi_status="$?" __kmi_label='' __kmi_mark='' __kmi_rest='' __kmi_file
     __kmi_file="${KMI_STATE_DIR:-${__kmi_state:-${HOME-}/.kmi}}/prompt"
     if [[ -f $__kmi_file && -r $__kmi_file ]]; then
       { IFS=' ' \builtin read -r __kmi_label __kmi_mark __kmi_rest <"$__kmi_file"; } 2>/dev/null ||

@@ -722,3 +722,13 @@ def test_a_bound_run_leaves_no_memo(home: World) -> None:
     assert not quick(home)
     assert {path: path.read_bytes() for path in memo.iterdir()} == before
     assert quick(home, home.home)
+
+
+def test_a_run_beside_a_file_that_does_not_count_leaves_no_memo(home: World) -> None:
+    file_in(home.cwd, TEAM)
+    assert home.kmi("deny").returncode == 0
+    time.sleep(0.1)
+    for _ in range(3):
+        assert not quick(home)
+    memo = home.state / "memo"
+    assert not memo.exists() or list(memo.iterdir()) == []

@@ -403,6 +403,9 @@ def test_current(ready: World) -> None:
         "key_id": key_id_of(ALPHA),
         "live": "match",
         "source": "config",
+        "status": "unknown",
+        "reason": "its quota is not known",
+        "left": None,
     }
     ready.kmi("use", "beta")
     assert ready.kmi("current").stdout == "beta\n"

@@ -3,10 +3,10 @@
 # Labels come from a file that kmi keeps, read by builtins: no process is started for them.
 
 function _kmi_labels {
-  local file="${KMI_STATE_DIR:-${__kmi_state:-$HOME/.kmi}}/labels" line
-  local -a labels
+  \builtin local file="${KMI_STATE_DIR:-${__kmi_state:-$HOME/.kmi}}/labels" line
+  \builtin local -a labels
   if [[ -f $file && -r $file ]]; then
-    while IFS= read -r line; do
+    while IFS= \builtin read -r line; do
       [[ $line == *[^A-Za-z0-9._@/-]* ]] || labels+=("$line")
     done <$file
   fi
@@ -14,20 +14,20 @@ function _kmi_labels {
 }
 
 function _kmi_backups {
-  local -a backups
+  \builtin local -a backups
   backups=("${KMI_STATE_DIR:-${__kmi_state:-$HOME/.kmi}}"/backups/kimi-*(N:t))
   _wanted backups expl 'backup' compadd -a backups
 }
 
 function _kmi {
-  local curcontext="$curcontext" context state state_descr line expl ret=1
-  local -a global actions
-  local -A opt_args
+  \builtin local curcontext="$curcontext" context state state_descr line expl ret=1
+  \builtin local -a global actions
+  \builtin local -A opt_args
   global=(
 @GLOBAL@
   )
 @BODY@
-  return ret
+  \builtin return ret
 }
 
 # As an autoloaded function it is called at once; sourced, it is told to compinit when that ran.

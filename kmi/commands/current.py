@@ -30,6 +30,7 @@ def run(args: argparse.Namespace, app: App) -> int:
     key = next((key for key in situation.keys if key.key_id == situation.key_id), None)
     state = situation.state.key(situation.key_id or "")
     status = None if key is None else status_of(key, state, now)
+    share = left(state, now)
     if app.screen.json:
         app.screen.document(
             {
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace, app: App) -> int:
                 "source": situation.source,
                 "status": None if status is None else status.name,
                 "reason": None if status is None else status.reason,
-                "left": None if status is None else left(state, now),
+                "left": None if status is None or share is None else round(share, 4),
             }
         )
     elif situation.label is not None:

@@ -5,20 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmi.commands.run import run
+from kmi.running import RunArgs
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Sequence
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare that there are no options of our own."""
     parser.usage = "kmi kimi [ARGS...]"
-    parser.set_defaults(key=None, strategy=None, client=None, pin=False, adopt=False, dry_run=False)
 
 
-def parse(args: argparse.Namespace, parser: argparse.ArgumentParser, words: list[str]) -> None:
+def parse(words: Sequence[str], parser: Callable[[], argparse.ArgumentParser]) -> RunArgs:
     """Hand all words on, also ``--help``."""
-    args.command = ["kimi", *words]
+    return RunArgs(["kimi", *words])
 
 
 __all__ = ["configure", "parse", "run"]

@@ -9,12 +9,12 @@ from kmi.client_args import read_call
 from kmi.clients import check_not_tombstone, default_client, find_program
 from kmi.errors import KmiError, UsageError
 from kmi.execute import become, passed_env
-from kmi.running import Run
+from kmi.running import Run, RunArgs
 from kmi.settings import CLIENTS, STRATEGIES
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from kmi.app import App
 
@@ -38,13 +38,39 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show what would happen, and stop")
 
 
-def parse(args: argparse.Namespace, parser: argparse.ArgumentParser, words: list[str]) -> None:
-    """Fill the namespace: our own options end at ``--`` or at the first other word."""
+def parse(words: Sequence[str], parser: Callable[[], argparse.ArgumentParser]) -> RunArgs:
+    """Read the words: our own options end at ``--`` or at the first other word.
+
+    Plain options are read here, for argparse costs as much as a third of the start; anything else
+    is left to it, help and mistakes above all.
+    """
     head, tail = split_command(words)
-    parser.parse_args(head, args)
-    args.command = tail[1:] if tail[:1] == ["--"] else tail
+    args = RunArgs(tail[1:] if tail[:1] == ["--"] else tail)
+    if not _read_plain(head, args):
+        parser().parse_args(head, args)
     if not args.command:
         raise UsageError("no command to run", "for instance: kmi run -- kimi")
+    return args
+
+
+def _read_plain(words: Sequence[str], args: RunArgs) -> bool:
+    """Fill the arguments, if every option is spelled in the plainest way; else change nothing."""
+    found: dict[str, str | bool] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word in {"--pin", "--adopt", "--dry-run"}:
+            found[word[2:].replace("-", "_")] = True
+        elif word in OPTIONS_WITH_VALUE and rest and not rest[0].startswith("-"):
+            name, value = "key" if word == "-k" else word[2:], rest.pop(0)
+            if value not in {"strategy": STRATEGIES, "client": CLIENTS}.get(name, (value,)):
+                return False
+            found[name] = value
+        else:
+            return False
+    for name, given in found.items():
+        setattr(args, name, given)
+    return True
 
 
 def split_command(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -58,7 +84,7 @@ def split_command(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return list(words[:index]), list(words[index:])
 
 
-def run(args: argparse.Namespace, app: App) -> int:
+def run(args: RunArgs, app: App) -> int:
     """Become the program; returns only when that is not possible, or on Windows."""
     if launcher.depth(app.env) >= launcher.MAX_DEPTH:
         raise KmiError(

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace, app: App) -> int:
     keys: list[dict[str, Any]] = []
     for key in here.keys:
         state = here.state.key(key.key_id)
-        status = status_of(key, state, now)
+        status, share = status_of(key, state, now), left(state, now)
         used = states[key.key_id].last_used if key.key_id in states else None
         keys.append(
             {
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace, app: App) -> int:
                 "status": status.name,
                 "reason": status.reason,
                 "why": app.words.reason(status, state, now),
-                "left": left(state, now),
+                "left": None if share is None else round(share, 4),
                 "last_used": None if used is None else utc_text(used),
             }
         )

@@ -99,11 +99,11 @@ function __kmi_table {
 
 # The candidates of a kind that begin with the word.
 function __kmi_candidates {
-  local kind=$1 word=$2 directory="${KMI_STATE_DIR:-${__kmi_state:-${HOME-}/.kmi}}" line
+  \builtin local kind="$1" word="$2" directory="${KMI_STATE_DIR:-${__kmi_state:-${HOME-}/.kmi}}" line
   case $kind in
   LABEL)
-    [[ -f $directory/labels && -r $directory/labels ]] || return 0
-    while IFS= read -r line; do
+    [[ -f $directory/labels && -r $directory/labels ]] || \builtin return 0
+    while IFS= \builtin read -r line; do
       [[ $line == "$word"* && $line != *[!A-Za-z0-9._@/-]* ]] && COMPREPLY+=("$line")
     done <"$directory/labels"
     ;;
@@ -113,52 +113,55 @@ function __kmi_candidates {
       [[ $line == "$word"* && $line != *'*' ]] && COMPREPLY+=("$line")
     done
     ;;
-  FILE) compopt -o default 2>/dev/null ;;
+  FILE) \builtin compopt -o default 2>/dev/null ;;
   FREE) ;;
   *)
-    local IFS='| '
+    \builtin local IFS='| '
     for line in $kind; do
       [[ ${line%%=*} == "$word"* ]] && COMPREPLY+=("${line%%=*}")
     done
     ;;
   esac
-  return 0
+  \builtin return 0
 }
 
 # The rest of the line belongs to another program: its completion, from word $1 on.
 function __kmi_delegate {
-  local first=$1 program=${COMP_WORDS[$1]} specification word=${COMP_WORDS[COMP_CWORD]}
-  if declare -F _comp_command_offset >/dev/null; then
+  \builtin local first="$1" program="${COMP_WORDS[$1]}" specification word="${COMP_WORDS[COMP_CWORD]}"
+  if \builtin declare -F _comp_command_offset >/dev/null; then
     _comp_command_offset "$first"
-  elif declare -F _command_offset >/dev/null; then
+  elif \builtin declare -F _command_offset >/dev/null; then
     _command_offset "$first"
   elif ((first == COMP_CWORD)); then
-    while IFS= read -r specification; do
+    while IFS= \builtin read -r specification; do
       COMPREPLY+=("$specification")
-    done < <(compgen -c -- "$word")
+    done < <(\builtin compgen -c -- "$word")
   else
-    specification=$(complete -p -- "$program" 2>/dev/null)
+    specification=$(\builtin complete -p -- "$program" 2>/dev/null)
     if [[ $specification == *' -F '* ]]; then
       specification=${specification#* -F }
-      local line=$COMP_LINE index
+      \builtin local line="$COMP_LINE" index
       for ((index = 0; index < first; index++)); do
         line=${line#*"${COMP_WORDS[index]}"}
       done
       line=${line#"${line%%[![:space:]]*}"}
-      local -a COMP_WORDS=("${COMP_WORDS[@]:first}")
-      local COMP_CWORD=$((COMP_CWORD - first)) COMP_POINT=$((COMP_POINT - ${#COMP_LINE} + ${#line}))
-      local COMP_LINE=$line
+      \builtin local -a others
+      others=("${COMP_WORDS[@]:first}")
+      \builtin local -a COMP_WORDS
+      COMP_WORDS=("${others[@]}")
+      \builtin local COMP_CWORD="$((COMP_CWORD - first))" COMP_POINT="$((COMP_POINT - ${#COMP_LINE} + ${#line}))"
+      \builtin local COMP_LINE="$line"
       "${specification%% *}" "$program" "$word" "${COMP_WORDS[COMP_CWORD - 1]}"
     else
-      compopt -o default 2>/dev/null
+      \builtin compopt -o default 2>/dev/null
     fi
   fi
 }
 
 function _kmi {
-  local IFS=$' \t\n' rest=$COMP_LINE word before count=-1 index
-  local -a words=() places=()
-  COMPREPLY=()
+  \builtin local IFS=$' \t\n' rest="$COMP_LINE" word before count=-1 index
+  \builtin local -a words places
+  words=() places=() COMPREPLY=()
   # Labels hold `@`, at which readline breaks words: what has no blank between is one word.
   for ((index = 0; index <= COMP_CWORD; index++)); do
     word=${COMP_WORDS[index]} before=$rest
@@ -171,18 +174,21 @@ function _kmi {
     fi
     rest=${rest#"$word"}
   done
-  local current=${words[count]} over=$((${#COMP_LINE} - ${#rest} - COMP_POINT))
+  \builtin local current="${words[count]}" over="$((${#COMP_LINE} - ${#rest} - COMP_POINT))"
   ((over > 0 && over <= ${#current})) && current=${current:0:${#current}-over}
 
-  local path='' wanted='' number=0 ended='' option
-  local __kmi_options __kmi_children __kmi_arguments
+  \builtin local path='' wanted='' number=0 ended='' option
+  \builtin local __kmi_options __kmi_children __kmi_arguments
   __kmi_table ''
   for ((index = 1; index < count; index++)); do
     word=${words[index]}
     if [[ -n $wanted ]]; then
       wanted=''
     elif [[ $word == -- ]]; then
-      [[ $path == run ]] && __kmi_delegate "${places[index + 1]}" && return
+      if [[ $path == run ]]; then
+        __kmi_delegate "${places[index + 1]}"
+        \builtin return
+      fi
       ended=1
     elif [[ $word == -* && -z $ended ]]; then
       for option in $__kmi_options; do
@@ -190,11 +196,14 @@ function _kmi {
       done
     elif [[ " $__kmi_children " == *" $word "* ]]; then
       path="${path:+$path }$word"
-      [[ $path == kimi ]] && __kmi_delegate "${places[index]}" && return
+      if [[ $path == kimi ]]; then
+        __kmi_delegate "${places[index]}"
+        \builtin return
+      fi
       __kmi_table "$path"
     elif [[ $path == run ]]; then
       __kmi_delegate "${places[index]}"
-      return
+      \builtin return
     else
       ((++number))
     fi
@@ -214,19 +223,21 @@ function _kmi {
   elif [[ -n $__kmi_children ]]; then
     __kmi_candidates "$__kmi_children " "$current"
   else
-    local -a arguments=()
-    read -r -a arguments <<<"$__kmi_arguments"
+    \builtin local -a arguments
+    arguments=()
+    \builtin read -r -a arguments <<<"$__kmi_arguments"
     if ((${#arguments[@]})); then
       word=${arguments[number < ${#arguments[@]} ? number : ${#arguments[@]} - 1]}
       ((number < ${#arguments[@]})) || [[ $word == *+ ]] && __kmi_candidates "${word%+}" "$current"
     fi
   fi
 
-  # Readline replaces what follows its last break only.
-  local break prefix=''
+  # Readline replaces what follows its last break only; `@` it replaces too.
+  \builtin local break prefix=''
   for break in '@' '=' ':'; do
     if [[ ${COMP_WORDBREAKS-} == *"$break"* && $current == *"$break"* ]]; then
       word=${current%"${current##*"$break"}"}
+      word=${word%@}
       ((${#word} > ${#prefix})) && prefix=$word
     fi
   done
@@ -236,7 +247,7 @@ function _kmi {
       COMPREPLY[index]=${COMPREPLY[index]#"$prefix"}
     done
   fi
-  return 0
+  \builtin return 0
 }
 
-complete -F _kmi kmi
+\builtin complete -F _kmi kmi

@@ -229,6 +229,8 @@ def desk(world: World) -> Iterator[Desk]:
     world.add_keys("work", "home", "team/ci@x")
     world.script("kimi", 'printf "<%s>" "$@"\nprintf "\\n"\nexit "${KIMI_EXIT-7}"\n')
     world.env["XDG_DATA_HOME"] = str(world.home / "data")
+    # Else fish begins to read all manual pages.
+    (world.home / "data" / "fish" / "generated_completions").mkdir(parents=True)
     desk = Desk(world)
     done = world.kmi("use", "work")
     assert done.returncode == 0, done
