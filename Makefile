@@ -32,6 +32,7 @@ e2e: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m compileall -q kmi
 	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.shell
 	$(BIN)/python -m benchmarks.health
 
 docs: $(VENV)/installed

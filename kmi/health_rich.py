@@ -39,13 +39,14 @@ _MARKS = {
 }
 
 
-def console(out: TextIO, *, color: bool, width: int | None = None) -> Console:
+def console(out: TextIO, *, color: bool, width: int | None = None, record: bool = False) -> Console:
     """Where it is drawn: with boxes and bars, and with colour or without."""
     from rich.console import Console
 
     return Console(
         file=out,
         width=width,
+        record=record,
         force_terminal=True if color else None,
         no_color=not color,
         color_system="auto" if color else None,
@@ -101,7 +102,7 @@ def _table(view: Overview, words: Words) -> Table:
         used = words.ago(row.state.last_used, view.now)
         cells: list[RenderableType] = [
             _label(row, words),
-            _status(row, words, view.now, "\n"),
+            _with_reason(row, words, view.now),
             _gauges(row, words, view.now),
             Text(used, style="" if row.state.last_used else "dim"),
         ]
@@ -116,7 +117,10 @@ def _cards(view: Overview, words: Words) -> RenderableType:
 
     parts: list[RenderableType] = []
     for row in view.rows:
-        parts.append(Text.assemble(_label(row, words), "  ", _status(row, words, view.now, "  ")))
+        parts.append(Text.assemble(_label(row, words), "  ", _status(row, words)))
+        reason = _reason(row, words, view.now)
+        if reason:
+            parts.append(Padding(reason, (0, 0, 0, 2)))
         notes = "; ".join(key_notes(row, words, view.now))
         parts.append(Padding(_gauges(row, words, view.now), (0, 0, 0, 2)))
         parts.append(Padding(Text(notes, style="dim"), (0, 0, 1, 2)))
@@ -132,15 +136,22 @@ def _label(row: Row, words: Words) -> Text:
     return text
 
 
-def _status(row: Row, words: Words, now: float, between: str) -> Text:
+def _status(row: Row, words: Words) -> Text:
     from rich.text import Text
 
-    color = _COLORS.get(row.status.name, "")
-    text = Text(f"{_MARKS.get(row.status.name, '?')} {words.status(row.status.name)}", style=color)
-    reason = words.reason(row.status, row.state, now)
-    if reason:
-        text.append(between + safe(reason), style="not bold dim")
-    return text
+    name = row.status.name
+    return Text(f"{_MARKS.get(name, '?')} {words.status(name)}", style=_COLORS.get(name, ""))
+
+
+def _reason(row: Row, words: Words, now: float) -> Text:
+    from rich.text import Text
+
+    return Text(safe(words.reason(row.status, row.state, now)), style="dim")
+
+
+def _with_reason(row: Row, words: Words, now: float) -> Text:
+    status, reason = _status(row, words), _reason(row, words, now)
+    return status.append("\n").append_text(reason) if reason else status
 
 
 def _gauges(row: Row, words: Words, now: float) -> RenderableType:
@@ -167,7 +178,8 @@ def _bar(gauge: Gauge) -> Text:
     from rich.text import Text
 
     if gauge.left is None:
-        return Text("╌" * BAR, style="dim")
+        return Text("·" * BAR, style="dim")
     color = "green" if gauge.left >= 0.5 else "yellow" if gauge.left >= 0.2 else "red"
     full = filled(gauge.left, BAR)
-    return Text.assemble(("█" * full, color), ("░" * (BAR - full), "dim"))
+    # Thick and thin, so that it can be read without colour, too.
+    return Text.assemble(("━" * full, color), ("─" * (BAR - full), "dim"))

@@ -101,7 +101,7 @@ def _parsed_lightly(text: str) -> dict[str, Any] | None:
     """The data by Python's own parser, which loads and works in a fraction of the time.
 
     None where there is none, in any doubt, and with CR LF, which it does not keep within strings.
-    An edit is proven by tomlkit all the same.
+    It proves an edit of tomlkit's all the better for being another parser.
     """
     if sys.version_info >= (3, 11) and "\r" not in text:
         import tomllib
@@ -193,7 +193,9 @@ def apply_edits(config: Config, edits: Edits) -> bytes:
         for path, value in edits.items():
             _set(document, path, value)
         text = dumps(document)
-        after = parse(text).unwrap()
+        after = _parsed_lightly(text)
+        if after is None:
+            after = parse(text).unwrap()
     except (TOMLKitError, ValueError, TypeError, KeyError) as error:
         raise _cannot_edit(config, type(error).__name__) from None
     expected = copy.deepcopy(config.data)

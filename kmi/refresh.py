@@ -7,10 +7,8 @@ state: the cache that all processes share. When to ask is in `polling`, how in `
 from __future__ import annotations
 
 import dataclasses
-import random
 from typing import TYPE_CHECKING, NamedTuple
 
-from kmi.checking import apply_check
 from kmi.errors import KmiError
 from kmi.health import status_of
 from kmi.polling import FLOOR_S, due
@@ -124,6 +122,10 @@ def _learn(
     answers: Mapping[str, Answer],
     sent_at: float,
 ) -> None:
+    import random
+
+    from kmi.checking import apply_check
+
     for named, key in asked:
         known = next((k for k in app.known(state) if k.label == key.label), None)
         if named.command is not None and known is not None and known.key_id != key.key_id:

@@ -19,7 +19,7 @@ from kmi.wording import Words
 ROOT = Path(kmi.__file__).parent
 MESSAGES = {name: texts for subject in SUBJECTS for name, texts in catalogue(subject).items()}
 #: The same in both languages.
-SAME = {"health.title", "run.named-anyway", "run.detail", "status.client"}
+SAME = {"run.named-anyway", "run.detail", "status.client"}
 #: Modules in which every word to people comes from the catalogue.
 WORDED = (
     *("running", "background", "refresh", "health_text", "health_rich", "overview"),

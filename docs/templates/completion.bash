@@ -131,6 +131,9 @@ function _kmi {
       [[ $option == "${current%%=*}="* ]] || continue
       __kmi_candidates "${option#*=}" "${current#*=}"
     done
+    for index in "${!COMPREPLY[@]}"; do
+      COMPREPLY[index]="${current%%=*}=${COMPREPLY[index]}"
+    done
   elif [[ $current == -* && -z $ended ]]; then
     __kmi_candidates "$__kmi_options " "$current"
   elif [[ $path == run ]]; then
@@ -158,7 +161,6 @@ function _kmi {
   done
   if [[ -n $prefix ]]; then
     for index in "${!COMPREPLY[@]}"; do
-      # After `--option=` the candidates are the values alone.
       COMPREPLY[index]=${COMPREPLY[index]#"$prefix"}
     done
   fi

@@ -4,10 +4,8 @@ MESSAGES = {
     "health.key": ("key", "ключ"),
     "health.status": ("status", "состояние"),
     "health.quota": ("quota left", "остаток квоты"),
-    "health.resets": ("resets in", "сброс через"),
     "health.last-run": ("last run", "запуск"),
     "health.account": ("account", "аккаунт"),
-    "health.title": ("kmi health", "kmi health"),
     "health.active": ("active", "активный"),
     "health.unknown-quota": ("quota not known", "квота неизвестна"),
     "health.stale": ("past its reset", "сброс уже прошёл"),
@@ -22,10 +20,6 @@ MESSAGES = {
         "смена между ними ничего не даст",
     ),
     "health.counts": ("keys: {total}, usable: {usable}", "ключей: {total}, годных: {usable}"),
-    "health.accounts": (
-        "keys: {keys}, accounts: {accounts}",
-        "ключей: {keys}, аккаунтов: {accounts}",
-    ),
     "health.none": (
         "there is no key in {place} (`kmi keys add LABEL` adds one)",
         "в {place} нет ключей (`kmi keys add LABEL` добавит)",

@@ -24,7 +24,6 @@ ONE = [
     ("kmi use te", "kmi use team/ci@x"),
     ("kmi use team/ci@", "kmi use team/ci@x"),
     ("kmi run --key=team/ci@", "kmi run --key=team/ci@x"),
-    ("kmi use mail:a=b@", "kmi use mail:a=b@"),
     ("kmi keys res", "kmi keys reset "),
     ("kmi keys reset home w", "kmi keys reset home work"),
     ("kmi --json use h", "kmi --json use home"),

@@ -1,0 +1,188 @@
+"""What kmi costs a shell: per prompt, per TAB, and at its start: `make bench`."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.measure import cost_of, kmi_command, print_table, world
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: Interactive, but without anybody's start files; the scripts do nothing in other shells.
+FLAGS = {
+    "bash": ["--norc", "--noprofile", "-i", "-c"],
+    "zsh": ["-f", "-i", "-c"],
+    "fish": ["-N", "-i", "-c"],
+}
+#: A loop that calls something, in the words of each shell.
+LOOPS = {
+    "bash": "for ((i = 0; i < {times}; i++)); do {call}; done >/dev/null",
+    "zsh": "for ((i = 0; i < {times}; i++)); do {call}; done >/dev/null",
+    "fish": "set i 0; while test $i -lt {times}; {call}; set i (math $i + 1); end >/dev/null",
+}
+EMPTY = {"bash": "nothing() { :; }", "zsh": "nothing() { : }", "fish": "function nothing; end"}
+#: How other tools hook into the prompt: what loads it, and what each prompt calls then.
+OTHERS = {
+    "direnv": {
+        "bash": ('eval "$(direnv hook bash)"', "_direnv_hook"),
+        "zsh": ('eval "$(direnv hook zsh)"', "_direnv_hook"),
+        "fish": ("direnv hook fish | source", "__direnv_export_eval"),
+    },
+    "zoxide": {
+        "bash": ('eval "$(zoxide init bash)"', "__zoxide_hook"),
+        "zsh": ('eval "$(zoxide init zsh)"', "__zoxide_hook"),
+    },
+}
+TAB = {
+    "bash": "COMP_WORDS=(kmi use ke) COMP_CWORD=2 COMP_LINE='kmi use ke' COMP_POINT=10; _kmi",
+    "fish": "complete -C 'kmi use ke'",
+}
+TRACED = ("execve", "fork", "vfork", "clone", "clone3")
+
+
+class Shell:
+    """One of the shells, with what it is started with."""
+
+    def __init__(self, name: str, env: Mapping[str, str]) -> None:
+        self.name = name
+        self._argv = [str(shutil.which(name)), *FLAGS[name]]
+        self._env = env
+
+    def wall_s(self, text: str) -> float:
+        """The smallest time that a script took."""
+        best = float("inf")
+        for _ in range(5):
+            start = time.perf_counter()
+            self.run(text)
+            best = min(best, time.perf_counter() - start)
+        return best
+
+    def run(self, text: str, wrapper: Sequence[str] = ()) -> None:
+        """Run a script to its end, in a session of its own: it is interactive."""
+        done = subprocess.run(
+            [*wrapper, *self._argv, text],
+            env=dict(self._env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise SystemExit(f"{self.name}: {text!r} failed: {done.stderr.decode()}")
+
+    def loop(self, load: str, call: str, times: int) -> str:
+        """A script that loads something and calls it again and again."""
+        looping = LOOPS[self.name].format(times=times, call=call)
+        return f"{load}\n{EMPTY[self.name]}\n{looping}\ntrue"
+
+    def call_us(self, load: str, call: str, times: int) -> float:
+        """The time of one call."""
+        spent = self.wall_s(self.loop(load, call, times)) - self.wall_s(self.loop(load, call, 0))
+        return max(spent, 0.0) / times * 1e6
+
+    def processes(self, load: str, call: str) -> float | None:
+        """How many processes one call starts; None without strace."""
+        strace = shutil.which("strace")
+        if strace is None:
+            return None
+        counts = []
+        for times in (0, 10):
+            with tempfile.NamedTemporaryFile() as file:
+                options = ["-f", "-qq", "-e", "trace=" + ",".join(TRACED), "-o", file.name]
+                self.run(self.loop(load, call, times), [strace, *options])
+                lines = Path(file.name).read_text().splitlines()
+            begun = [line for line in lines if re.match(r"\d+ +(fork|vfork|clone3?)\(", line)]
+            counts.append(sum("CLONE_THREAD" not in line for line in begun))
+        return (counts[1] - counts[0]) / 10
+
+
+def prompts(shells: Sequence[Shell], scripts: Mapping[str, str]) -> None:
+    """Print what a prompt costs."""
+    print("\nper prompt          processes       µs")
+    for shell in shells:
+        load = f"source {scripts[shell.name]}"
+        rows = [("nothing", "", "nothing", 2000), ("kmi", load, "__kmi_prompt", 2000)]
+        for other, ways in OTHERS.items():
+            if shutil.which(other) and shell.name in ways:
+                rows.append((other, *ways[shell.name], 30))
+        for what, text, call, times in rows:
+            count = shell.processes(text, call)
+            shown = "?" if count is None else f"{count:g}"
+            used = shell.call_us(text, call, times)
+            print(f"  {shell.name:<6}{what:<12}{shown:>9}{used:>9.0f}")
+
+
+def tabs(
+    shells: Sequence[Shell], scripts: Mapping[str, str], env: Mapping[str, str], bare_s: float
+) -> None:
+    """Print what TAB costs behind `kmi use`."""
+    print("\nTAB behind `kmi use`, 50 labels    (in zsh only its line editor can call it)")
+    for shell in shells:
+        if shell.name in TAB:
+            load = f"source {scripts[shell.name]}"
+            count = shell.processes(load, TAB[shell.name])
+            used = shell.call_us(load, TAB[shell.name], 300)
+            shown = "?" if count is None else f"{count:g}"
+            print(f"  {shell.name:<18}{shown:>9}{used:>9.0f}    <= 1000, 0 processes")
+    asked = {
+        **env,
+        "_ARGCOMPLETE": "1",
+        "COMP_LINE": "kmi use ke",
+        "COMP_POINT": "10",
+        "_ARGCOMPLETE_STDOUT_FILENAME": os.devnull,
+    }
+    ratio = cost_of(kmi_command(), asked).cpu_s / bare_s
+    print_table([("argcomplete, to python -c pass", ratio, "<= 4", "CPU")])
+
+
+def starts(
+    shells: Sequence[Shell], scripts: Mapping[str, str], env: Mapping[str, str], bare_s: float
+) -> None:
+    """Print what the line in the start file costs."""
+    print("\nstart of a shell, to python -c pass")
+    kmi = " ".join(kmi_command())
+    rows = []
+    for shell in shells:
+        cost = cost_of([*kmi_command(), "init", shell.name], env)
+        rows.append((f"kmi init {shell.name}", cost.cpu_s / bare_s, "<= 3", "CPU"))
+        line = f"{kmi} init {shell.name}"
+        whole = f"{line} | source" if shell.name == "fish" else f'eval "$({line})"'
+        nothing = shell.wall_s("true")
+        spent = (shell.wall_s(whole) - nothing) / bare_s
+        rows.append((f"  the line in the start file of {shell.name}", spent, "<= 3", "wall"))
+        spent = (shell.wall_s(f"source {scripts[shell.name]}") - nothing) / bare_s
+        rows.append(("  its cached form", spent, "", "wall"))
+    print_table(rows)
+
+
+def main() -> None:
+    """Measure and print; a shell that is not installed is left out."""
+    with world(50) as env:
+        env = {**env, "PATH": os.environ["PATH"], "TERM": "dumb"}
+        shells = [Shell(name, env) for name in FLAGS if shutil.which(name)]
+        kmi = kmi_command()
+        subprocess.run([*kmi, "use", "key0001"], env=env, check=True, capture_output=True)
+        bare = cost_of([sys.executable, "-c", "pass"], env)
+        scripts = {}
+        for shell in shells:
+            made = subprocess.run([*kmi, "init", shell.name], env=env, check=True, capture_output=True)
+            path = Path(env["HOME"]) / f"init.{shell.name}"
+            path.write_bytes(made.stdout)
+            scripts[shell.name] = str(path)
+        prompts(shells, scripts)
+        tabs(shells, scripts, env, bare.cpu_s)
+        starts(shells, scripts, env, bare.wall_s)
+
+
+if __name__ == "__main__":
+    main()
