@@ -6,8 +6,7 @@ Pure: bytes in, entries and problems out. What is wrong is always said, with its
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from kmi.digest import sha256_hex
 from kmi.errors import KmiError
@@ -42,8 +41,7 @@ _PLACEHOLDER = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class AuthFile:
+class AuthFile(NamedTuple):
     """What one file holds: keys in order, and what is wrong."""
 
     keys: tuple[ApiKey, ...]
@@ -134,8 +132,7 @@ def parse_auth_file(path: str, data: bytes, default_base_url: BaseUrl) -> AuthFi
     return AuthFile(tuple(keys), tuple(problems))
 
 
-@dataclass
-class _Section:
+class _Section(NamedTuple):
     """The fields of one key, by their TOML names, with lines where known."""
 
     fields: dict[str, Any]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kmi.auth_formats import SUFFIXES, explain, parse_auth_file
 from kmi.errors import KmiError, RefusedError
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from kmi.settings import Settings
 
 
-@dataclass(frozen=True)
-class Keyring:
+class Keyring(NamedTuple):
     """Every usable key, ordered by descending priority and label, and what is wrong with the rest.
 
     Attributes:
@@ -31,7 +29,7 @@ class Keyring:
     keys: tuple[ApiKey, ...]
     problems: tuple[Problem, ...] = ()
     notices: tuple[str, ...] = ()
-    files: tuple[str, ...] = field(default=(), repr=False)
+    files: tuple[str, ...] = ()
 
     def find(self, label: str) -> ApiKey | None:
         """The key of that label."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from kmi.client_args import CLI, CODE
@@ -26,8 +25,7 @@ CLIENT_NAMES = {"kimi", "kimi-cli", "kimi-code"}
 TOMBSTONE = (1, 52)
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(NamedTuple):
     """A program that was found.
 
     Attributes:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kmi.backup_secrets import hidden
 from kmi.digest import sha256_hex
@@ -34,8 +33,7 @@ class ChangedError(Exception):
     """The file changed since it was read; read it again."""
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """A config as it was at one moment.
 
     Attributes:
@@ -49,9 +47,13 @@ class Snapshot:
     client: str
     path: str
     target: str
-    raw: bytes | None = field(repr=False)
+    raw: bytes | None
     config: Config | None
-    status: os.stat_result | None = field(repr=False)
+    status: os.stat_result | None
+
+    def __repr__(self) -> str:
+        """Without anything secret."""
+        return f"Snapshot(client={self.client!r}, path={self.path!r})"
 
 
 def read_config(client: str, path: str, *, patience_s: float = PATIENCE_S) -> Snapshot:

@@ -6,8 +6,7 @@ How answers change a key's state is in `transitions`, how long they hold it in `
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kmi.model import WINDOW_S
 from kmi.timezones import show_span
@@ -45,8 +44,7 @@ MEANINGS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(NamedTuple):
     """Where a key stands.
 
     Attributes:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kmi.wording import Words
 
 #: From this many columns on keys stand in a table, below it one under the other.
-WIDE = 100
+WIDE = 112
 BAR = 16
 _COLORS = {
     "healthy": "green",
@@ -101,7 +101,7 @@ def _table(view: Overview, words: Words) -> Table:
     for row in view.rows:
         used = words.ago(row.state.last_used, view.now)
         cells: list[RenderableType] = [
-            _label(row, words),
+            _label(row, words, "\n"),
             _with_reason(row, words, view.now),
             _gauges(row, words, view.now),
             Text(used, style="" if row.state.last_used else "dim"),
@@ -117,7 +117,7 @@ def _cards(view: Overview, words: Words) -> RenderableType:
 
     parts: list[RenderableType] = []
     for row in view.rows:
-        parts.append(Text.assemble(_label(row, words), "  ", _status(row, words)))
+        parts.append(Text.assemble(_label(row, words, " "), "  ", _status(row, words)))
         reason = _reason(row, words, view.now)
         if reason:
             parts.append(Padding(reason, (0, 0, 0, 2)))
@@ -127,12 +127,12 @@ def _cards(view: Overview, words: Words) -> RenderableType:
     return Group(*parts)
 
 
-def _label(row: Row, words: Words) -> Text:
+def _label(row: Row, words: Words, between: str) -> Text:
     from rich.text import Text
 
-    text = Text(safe(row.key.label), style="bold")
+    text = Text.assemble((safe(row.key.label), "bold"))
     if row.active:
-        text.append(f" ({words('health.active')})", style="not bold cyan")
+        text.append(f"{between}({words('health.active')})", style="cyan")
     return text
 
 
@@ -150,8 +150,10 @@ def _reason(row: Row, words: Words, now: float) -> Text:
 
 
 def _with_reason(row: Row, words: Words, now: float) -> Text:
+    from rich.text import Text
+
     status, reason = _status(row, words), _reason(row, words, now)
-    return status.append("\n").append_text(reason) if reason else status
+    return Text.assemble(status, "\n", reason) if reason else status
 
 
 def _gauges(row: Row, words: Words, now: float) -> RenderableType:

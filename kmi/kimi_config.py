@@ -10,8 +10,7 @@ from __future__ import annotations
 import copy
 import re
 import sys
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from kmi.errors import ConfigError
 
@@ -22,8 +21,7 @@ _BOM = b"\xef\xbb\xbf"
 Path = tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """A parsed client config.
 
     Attributes:
@@ -35,9 +33,9 @@ class Config:
 
     name: str
     client: str
-    raw: bytes = field(repr=False)
-    text: str = field(repr=False)
-    data: dict[str, Any] = field(repr=False)
+    raw: bytes
+    text: str
+    data: dict[str, Any]
     provider: str | None
     model: str | None
 
@@ -73,6 +71,10 @@ class Config:
             return str(self.model_table["api_key"])
         value = self.provider_table.get("api_key")
         return value if isinstance(value, str) and value else None
+
+    def __repr__(self) -> str:
+        """Without anything secret."""
+        return f"Config(name={self.name!r}, client={self.client!r})"
 
 
 def parse_config(raw: bytes, *, name: str, client: str) -> Config:

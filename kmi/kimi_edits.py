@@ -13,8 +13,7 @@ Rules, and where they come from (kimi-cli 1.51.0, Kimi Code 2.1.0):
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from kmi.errors import ConfigError
 from kmi.kimi_config import Config, Edits, Path, value_at
@@ -29,12 +28,15 @@ PLATFORM_MODEL = "kimi-k2.5"
 SERVICES = ("moonshot_search", "moonshot_fetch")
 
 
-@dataclass(frozen=True)
-class Credential:
+class Credential(NamedTuple):
     """What is written: a secret, and the base URL it is for."""
 
-    secret: str = field(repr=False)
+    secret: str
     base_url: BaseUrl
+
+    def __repr__(self) -> str:
+        """Without anything secret."""
+        return f"Credential(base_url={str(self.base_url)!r})"
 
 
 def swap_edits(config: Config, credential: Credential) -> Edits:

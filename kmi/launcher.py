@@ -5,8 +5,7 @@ The means are different for each client; what was taken and why is in docs/decis
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmi.client_args import AGENTS, CLI, CODE, read_call
 
@@ -27,8 +26,11 @@ DEFEATING = {
 HEADERS = "KIMI_CODE_CUSTOM_HEADERS"
 
 
-@dataclass(frozen=True)
-class Launch:
+#: The default of mappings that are never changed.
+_NOTHING: Mapping[str, Any] = {}
+
+
+class Launch(NamedTuple):
     """How a run gets its key.
 
     Attributes:
@@ -41,9 +43,13 @@ class Launch:
     """
 
     mode: str
-    variables: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    variables: Mapping[str, str | None] = _NOTHING
     private: str = ""
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Without anything secret."""
+        return f"Launch(mode={self.mode!r}, private={self.private!r})"
 
 
 def plan(

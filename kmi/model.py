@@ -7,7 +7,7 @@ Nothing here touches the disk, the clock or the network.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,10 @@ WINDOW_S: Mapping[str, float] = {
 def masked(secret: str) -> str:
     """The only form in which a secret may be shown: its last four characters, if it is long."""
     return f"…{secret[-4:]}" if len(secret) >= 16 else "…"
+
+
+#: The default of mappings that are never changed.
+_NOTHING: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,7 @@ class ApiKey:
     command: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """A quota period. ``used`` is a share, 0.0 to 1.0; ``resets_at`` None when not told."""
 
     used: float
@@ -142,8 +145,7 @@ class KeyState:
     group: str | None = None
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """Which key a run gets, and why.
 
     Attributes:
@@ -157,12 +159,11 @@ class Decision:
     key: ApiKey | None
     reason: str
     code: str
-    rejected: Mapping[str, str] = field(default_factory=dict)
+    rejected: Mapping[str, str] = _NOTHING
     back_at: float | None = None
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """Something wrong in a file or a setting, said so that a person can put it right.
 
     Attributes:

@@ -232,7 +232,7 @@ class Run:
         real = client_home(self.client, self.app.env)
         home = pins.create_home(directory, self.run_id, data, real)
         variables = {**launch.variables, "KIMI_CODE_HOME": home, "KMI_CLIENT_HOME": real}
-        return dataclasses.replace(launch, variables=variables)
+        return launch._replace(variables=variables)
 
     def _remember(self, transaction: Transaction, key: ApiKey, launch: Launch, raw: bytes) -> None:
         """Let the next run take the quick way, if it would do the same without a word."""

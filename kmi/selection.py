@@ -7,8 +7,7 @@ required. A held key that is *half open* may be tried once when nothing else is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmi.health import error_rate, left, status_of
 from kmi.model import Decision, KeyState
@@ -23,8 +22,11 @@ if TYPE_CHECKING:
 NEUTRAL_LEFT = 0.5
 
 
-@dataclass(frozen=True)
-class Policy:
+#: The default of mappings that are never changed.
+_NOTHING: Mapping[str, Any] = {}
+
+
+class Policy(NamedTuple):
     """What besides keys and states decides. Durations are seconds.
 
     Attributes:
@@ -43,7 +45,7 @@ class Policy:
     allowed: frozenset[str] | None = None
     preferred: tuple[str, ...] = ()
     bound_by: str = "the project's binding"
-    unavailable: Mapping[str, str] = field(default_factory=dict)
+    unavailable: Mapping[str, str] = _NOTHING
     rotate_on_tie: bool = True
     include_warn: bool = False
     require_usage: bool = False
@@ -99,8 +101,7 @@ def choose(
     return Decision(pick, reason, code, rejected)
 
 
-@dataclass(frozen=True)
-class _View:
+class _View(NamedTuple):
     """What the strategies look at."""
 
     states: Mapping[str, KeyState]

@@ -7,7 +7,6 @@ hook or a TAB needs no lock and no process (docs/decisions/0009).
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from kmi.errors import KmiError
@@ -35,7 +34,7 @@ def prefer(state: State, client: str, now: float) -> None:
     active = state.active.get(client)
     latest = newest(state)
     if active is not None and latest is not None and latest.label != active.label:
-        state.active[client] = dataclasses.replace(active, since=now)
+        state.active[client] = active._replace(since=now)
 
 
 def prompt_line(state: State, keys: Sequence[ApiKey] | None, now: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from kmi.model import Hold, KeyState, Window
 from kmi.timezones import utc_seconds, utc_text
@@ -32,8 +32,7 @@ KEY_FIELDS = {
 UNDO_KEPT = 10
 
 
-@dataclass(frozen=True)
-class Active:
+class Active(NamedTuple):
     """The key last swapped into a client's config."""
 
     key_id: str
@@ -41,8 +40,7 @@ class Active:
     since: float
 
 
-@dataclass(frozen=True)
-class Undo:
+class Undo(NamedTuple):
     """One write of a client's config that `kmi undo` can take back.
 
     Attributes:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kmi.config_file import (
     ChangedError,
@@ -35,8 +34,7 @@ PAUSE_S = 0.02
 ADOPTABLE = {"no-model", "oauth-login", "not-kimi"}
 
 
-@dataclass(frozen=True)
-class Swapped:
+class Swapped(NamedTuple):
     """What a swap did.
 
     Attributes:
@@ -50,6 +48,10 @@ class Swapped:
     before: str | None
     snapshot: Snapshot
     raw: bytes
+
+    def __repr__(self) -> str:
+        """Without anything secret."""
+        return f"Swapped(changed={self.changed}, before={self.before!r})"
 
 
 def credential_of(key: ApiKey) -> Credential:

@@ -171,7 +171,7 @@ def _relabel_active(app: App, transaction: Any, key: ApiKey, label: str) -> None
     key_id = state.aliases.get(key.key_id, key.key_id)
     for client, active in state.active.items():
         if active.key_id == key_id:
-            state.active[client] = dataclasses.replace(active, label=label)
+            state.active[client] = active._replace(label=label)
     if key_id in state.keys:
         state.keys[key_id] = dataclasses.replace(state.keys[key_id], label=label)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from kmi.errors import EXIT_OK
@@ -34,9 +33,9 @@ def run(args: argparse.Namespace, app: App) -> int:
     project = None if args.rotate else app.project
     policy = app.policy(None if project is None else project.binding)
     if project is not None and project.closed:
-        policy = dataclasses.replace(policy, allowed=frozenset(), bound_by=project.closed_by)
+        policy = policy._replace(allowed=frozenset(), bound_by=project.closed_by)
     strategy = args.strategy or app.strategy(situation.state)
-    policy = dataclasses.replace(policy, strategy=strategy)
+    policy = policy._replace(strategy=strategy)
     active = situation.state.active.get(situation.client)
     now = app.now()
     decision = choose(
@@ -49,7 +48,7 @@ def run(args: argparse.Namespace, app: App) -> int:
     )
     if project is not None and project.closed:
         reason = f"{project.closed_by} {project.closed}"
-        decision = dataclasses.replace(decision, reason=reason, code="binding-closed")
+        decision = decision._replace(reason=reason, code="binding-closed")
     rows: list[dict[str, Any]] = []
     for key in situation.keys:
         state = situation.state.key(key.key_id)
