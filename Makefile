@@ -27,7 +27,7 @@ unit: $(VENV)/installed-dev
 # The real clients, installed into a cache outside of the tree.
 e2e: $(VENV)/installed-dev
 	$(BIN)/python tests/e2e/clients.py
-	$(BIN)/python -m pytest tests/e2e
+	$(BIN)/python -m pytest -n $(JOBS) tests/e2e
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m compileall -q kmi

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import cost_of, kmi_command, print_table, world
+from benchmarks.measure import Cost, cost_of, kmi_command, print_table, world
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,13 +58,15 @@ class Shell:
         self._argv = [str(shutil.which(name)), *FLAGS[name]]
         self._env = env
 
-    def wall_s(self, text: str) -> float:
-        """The smallest time that a script took."""
-        best = float("inf")
+    def cost(self, text: str) -> Cost:
+        """The least that a script took, with all that it started."""
+        best = Cost(float("inf"), float("inf"))
         for _ in range(5):
-            start = time.perf_counter()
+            before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
             self.run(text)
-            best = min(best, time.perf_counter() - start)
+            wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+            cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            best = Cost(min(best.cpu_s, cpu), min(best.wall_s, wall))
         return best
 
     def run(self, text: str, wrapper: Sequence[str] = ()) -> None:
@@ -86,9 +89,9 @@ class Shell:
         return f"{load}\n{EMPTY[self.name]}\n{looping}\ntrue"
 
     def call_us(self, load: str, call: str, times: int) -> float:
-        """The time of one call."""
-        spent = self.wall_s(self.loop(load, call, times)) - self.wall_s(self.loop(load, call, 0))
-        return max(spent, 0.0) / times * 1e6
+        """The processor time of one call."""
+        spent = self.cost(self.loop(load, call, times)).cpu_s
+        return max(spent - self.cost(self.loop(load, call, 0)).cpu_s, 0.0) / times * 1e6
 
     def processes(self, load: str, call: str) -> float | None:
         """How many processes one call starts; None without strace."""
@@ -108,7 +111,7 @@ class Shell:
 
 def prompts(shells: Sequence[Shell], scripts: Mapping[str, str]) -> None:
     """Print what a prompt costs."""
-    print("\nper prompt          processes       µs")
+    print("per prompt          processes   µs of CPU")
     for shell in shells:
         load = f"source {scripts[shell.name]}"
         rows = [("nothing", "", "nothing", 2000), ("kmi", load, "__kmi_prompt", 2000)]
@@ -126,7 +129,7 @@ def tabs(
     shells: Sequence[Shell], scripts: Mapping[str, str], env: Mapping[str, str], bare_s: float
 ) -> None:
     """Print what TAB costs behind `kmi use`."""
-    print("\nTAB behind `kmi use`, 50 labels    (in zsh only its line editor can call it)")
+    print("\nTAB behind `kmi use`, 50 labels: processes, µs of CPU (zsh: in its editor only)")
     for shell in shells:
         if shell.name in TAB:
             load = f"source {scripts[shell.name]}"
@@ -157,11 +160,11 @@ def starts(
         rows.append((f"kmi init {shell.name}", cost.cpu_s / bare_s, "<= 3", "CPU"))
         line = f"{kmi} init {shell.name}"
         whole = f"{line} | source" if shell.name == "fish" else f'eval "$({line})"'
-        nothing = shell.wall_s("true")
-        spent = (shell.wall_s(whole) - nothing) / bare_s
-        rows.append((f"  the line in the start file of {shell.name}", spent, "<= 3", "wall"))
-        spent = (shell.wall_s(f"source {scripts[shell.name]}") - nothing) / bare_s
-        rows.append(("  its cached form", spent, "", "wall"))
+        nothing = shell.cost("true").cpu_s
+        spent = (shell.cost(whole).cpu_s - nothing) / bare_s
+        rows.append((f"  the line in the start file of {shell.name}", spent, "<= 3", "CPU"))
+        spent = (shell.cost(f"source {scripts[shell.name]}").cpu_s - nothing) / bare_s
+        rows.append(("  its cached form", spent, "", "CPU"))
     print_table(rows)
 
 
@@ -175,13 +178,15 @@ def main() -> None:
         bare = cost_of([sys.executable, "-c", "pass"], env)
         scripts = {}
         for shell in shells:
-            made = subprocess.run([*kmi, "init", shell.name], env=env, check=True, capture_output=True)
+            made = subprocess.run(
+                [*kmi, "init", shell.name], env=env, check=True, capture_output=True
+            )
             path = Path(env["HOME"]) / f"init.{shell.name}"
             path.write_bytes(made.stdout)
             scripts[shell.name] = str(path)
         prompts(shells, scripts)
         tabs(shells, scripts, env, bare.cpu_s)
-        starts(shells, scripts, env, bare.wall_s)
+        starts(shells, scripts, env, bare.cpu_s)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kmi.health_rich import console, page
 from kmi.health_text import lines
@@ -47,7 +47,7 @@ def _windows(five_hours: float, week: float, month: float) -> dict[str, Window]:
 
 def sample() -> Overview:
     """Six keys, one for each status."""
-    full = {"usage_at": NOW - 130.0, "usage_tried_at": NOW - 130.0}
+    full: dict[str, Any] = {"usage_at": NOW - 130.0, "usage_tried_at": NOW - 130.0}
     states = {
         "work": KeyState(windows=_windows(0.34, 0.52, 0.2), last_used=NOW - 190.0, **full),
         "home": KeyState(

@@ -38,9 +38,18 @@ Where things happen:
 ``execute``        becoming another program
 ``memo``           what lets the next run take the quick way
 ``api``            questions to the upstream about a key
+``polling``        when kmi asks by itself (pure)
+``refresh``        asking about keys, and remembering what was said
+``background``     the same, behind a run and without delaying it
 ``upstream``       the only module that knows httpx
 ``masking``        configs and their differences without the secrets in them (pure)
 ``dry_run``        what a swap would change, shown instead of done
+``overview``       what `kmi health` shows, before it is drawn (pure)
+``health_text``    the same as plain text
+``health_rich``    the same for a terminal; the only module that draws with rich
+``messages/``      every sentence for people, in English and Russian (pure)
+``wording``        how they are put together (pure)
+``proof``          the proof before `kmi rotate auto`
 ``output``         words for people, JSON for programs, nothing that leaks
 =================  ===================================================================
 """

@@ -46,6 +46,7 @@ class App:
         self.audited = False
         self.changes = False
         self._dry_run = dry_run
+        self._announced = False
         self._settings: Settings | None = None
         self._keyring: Keyring | None = None
         self._store: Store | None = None
@@ -73,6 +74,7 @@ class App:
                     raise ConfigError(f"{problem.where}: {problem.what}", problem.fix)
                 self.screen.warn(str(problem))
             self._settings = settings
+            self._announce()
             if settings.locale != "en":
                 self.screen.warning_word = self.words("mode.warning")
         return self._settings
@@ -85,10 +87,13 @@ class App:
     def use_dry_run(self, asked: bool) -> None:
         """Note that the command line asked for a dry run."""
         self._dry_run = self._dry_run or asked
+        if self._settings is not None:
+            self._announce()
 
-    def banner(self) -> None:
-        """Say that this is a dry run, if it is."""
-        if self.dry_run:
+    def _announce(self) -> None:
+        """Say once that this is a dry run, if it is."""
+        if self.dry_run and not self._announced:
+            self._announced = True
             self.screen.warn(self.words("mode.dry-run"))
 
     @property

@@ -12,15 +12,39 @@ import sys
 from typing import TYPE_CHECKING
 
 from kmi.paths import PACKAGE_PARENT
+from kmi.polling import claimed, due
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from kmi.app import App
+    from kmi.model import ApiKey
+    from kmi.state import State
 
 #: The words of the command that does it; not for people, so the help does not show it.
 COMMAND = ("-m", "kmi", "health", "--background")
 #: It is over after 8 s of asking; whatever hangs is ended by the system after this.
 HARD_STOP_S = 25
 _LAST_FD = 65536
+
+
+def due_now(app: App, state: State) -> list[ApiKey]:
+    """The keys to ask about by itself: none that a program would have to give."""
+    barred = app.policy().unavailable
+    return [
+        key
+        for key in due(app.known(state), state.keys, app.pace, app.now())
+        if key.secret is not None and key.label not in barred
+    ]
+
+
+def claim(app: App, state: State) -> bool:
+    """Whether this process starts a refresh; the state then says so. The lock is held."""
+    now = app.now()
+    if app.dry_run or claimed(state.refresh_at, now) or not due_now(app, state):
+        return False
+    state.refresh_at = now
+    return True
 
 
 def start(env: Mapping[str, str]) -> None:

@@ -2,7 +2,12 @@
 
 # fmt: off
 #: By path: options as (names, kind, help), kinds of the arguments, actions with help.
-TABLE: dict[str, tuple[tuple[tuple[tuple[str, ...], str, str], ...], tuple[str, ...], dict[str, str]]] = {'': (((('--json',), '', 'one JSON document on stdout'),
+TABLE: dict[
+    str,
+    tuple[
+        tuple[tuple[tuple[str, ...], str, str], ...], tuple[str, ...], dict[str, str]
+    ],
+] = {'': (((('--json',), '', 'one JSON document on stdout'),
        (('--plain',), '', 'ASCII only, no colour'),
        (('--no-color',), '', 'no colour'),
        (('--quiet',), '', 'no notes'),

@@ -30,6 +30,13 @@ HEADERS = "KIMI_CODE_CUSTOM_HEADERS"
 _NOTHING: Mapping[str, Any] = {}
 
 
+class Note(NamedTuple):
+    """Something the person should know: a message of `messages.run`, and its values."""
+
+    message: str
+    values: Mapping[str, str]
+
+
 class Launch(NamedTuple):
     """How a run gets its key.
 
@@ -45,7 +52,7 @@ class Launch(NamedTuple):
     mode: str
     variables: Mapping[str, str | None] = _NOTHING
     private: str = ""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     def __repr__(self) -> str:
         """Without anything secret."""
@@ -86,7 +93,7 @@ def plan(
         if call.own_config:
             if pin:
                 return Launch("pinned", by_variables, notes=notes)
-            note = f"the config given on the command line decides about the key, not {label!r}"
+            note = Note("run.own-config", {"label": repr(label)})
             return Launch("swapped", notes=(note,))
         if call.subcommand in AGENTS[CLI]:
             # They know no --config-file: it would be ignored in silence.
@@ -109,7 +116,7 @@ def cli_variables(credential: Credential) -> dict[str, str | None]:
 
 def defeating(
     client: str, env: Mapping[str, str], label: str, *, nested: bool
-) -> tuple[dict[str, str | None], tuple[str, ...]]:
+) -> tuple[dict[str, str | None], tuple[Note, ...]]:
     """Exported variables that would replace the key; they are unset, and the person is told."""
     present = [name for name in DEFEATING[client] if env.get(name)]
     if client == CODE and "authorization" in env.get(HEADERS, "").lower():
@@ -122,9 +129,7 @@ def defeating(
     cleared: dict[str, str | None] = dict.fromkeys(names)
     if nested:
         return cleared, ()
-    first = present[0]
-    note = f"{first} is exported and would replace the key {label!r}; it is unset for this run"
-    return cleared, (note,)
+    return cleared, (Note("run.exported", {"name": present[0], "label": repr(label)}),)
 
 
 def depth(env: Mapping[str, str]) -> int:

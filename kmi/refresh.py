@@ -149,27 +149,6 @@ def _statuses(app: App, state: State, keys: Sequence[ApiKey]) -> dict[str, str]:
     return {key.label: status_of(key, state.key(key.key_id), now).name for key in keys}
 
 
-def due_now(app: App, state: State) -> list[ApiKey]:
-    """The keys to ask about by itself: none that a program would have to give."""
-    barred = app.policy().unavailable
-    return [
-        key
-        for key in due(app.known(state), state.keys, app.pace, app.now())
-        if key.secret is not None and key.label not in barred
-    ]
-
-
-def claim(app: App, state: State) -> bool:
-    """Whether this process starts a refresh; the state then says so. The lock is held."""
-    from kmi.polling import claimed
-
-    now = app.now()
-    if app.dry_run or claimed(state.refresh_at, now) or not due_now(app, state):
-        return False
-    state.refresh_at = now
-    return True
-
-
 def ensure_usage(app: App, binding: Binding | None) -> None:
     """With `KMI_REQUIRE_USAGE_BEFORE_REQUEST=1`: ask first, when no key can be used without.
 

@@ -141,7 +141,7 @@ class Run:
     ) -> Launch:
         """Swap, remember and record, all under the lock."""
         from kmi import pins
-        from kmi.refresh import claim
+        from kmi.background import claim
         from kmi.swap import credential_of, swap
 
         app, state = self.app, transaction.state
@@ -293,7 +293,7 @@ class Run:
     def _become(self, launch: Launch, key: ApiKey, decision: Decision) -> int:
         app, words = self.app, self.app.words
         for note in launch.notes:
-            app.screen.warn(note)
+            app.screen.warn(words(note.message, **note.values))
         label, why = repr(key.label), words.decision(decision)
         if decision.code == "named-anyway":
             app.screen.warn(words("run.named-anyway", label=label, why=why))
@@ -303,7 +303,8 @@ class Run:
             app.screen.note(words("run.using", label=label, why=why))
         elif self.binding is not None and key.label not in self.binding.keys:
             app.screen.note(words("run.using-once", label=label, why=why))
-        app.screen.detail(words("run.detail", label=label, mode=launch.mode, why=why))
+        if app.screen.verbose:
+            app.screen.detail(words("run.detail", label=label, mode=launch.mode, why=why))
         inner = launcher.depth(app.env) + 1
         env = run_env(app.env, launch.variables, key.label, self.run_id, inner)
         if self.refresh:

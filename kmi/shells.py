@@ -32,10 +32,10 @@ _TAKEN = frozenset(
 
 
 def quote(shell: str, word: str) -> str:
-    """A word that the shell reads as exactly this text.
+    r"""A word that the shell reads as exactly this text.
 
     >>> print(quote("bash", "it's"), quote("fish", "it's"), quote("pwsh", "it's"))
-    'it'\\''s' 'it\\'s' 'it''s'
+    'it'\''s' 'it\'s' 'it''s'
     """
     if shell == "fish":
         return "'" + word.replace("\\", "\\\\").replace("'", "\\'") + "'"

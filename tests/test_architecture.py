@@ -51,7 +51,7 @@ DEPENDENCIES = {
     "httpx": {"kmi.api", "kmi.upstream"},
     "certifi": {"kmi.upstream"},
     "rich": {"kmi.health_rich", "kmi.commands.health"},
-    "argcomplete": set(),
+    "argcomplete": {"kmi.argcompleting"},
 }
 #: A module of more lines has more than one reason to change.
 MAX_LINES, TARGET_LINES = 500, 400
@@ -217,7 +217,7 @@ def test_the_environment_is_read_at_the_top_only() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv", "environb"}
     }
-    assert reading <= {"kmi.__main__", "kmi.cli", "kmi.demo.stand_in"}
+    assert reading <= {"kmi.__main__", "kmi.argcompleting", "kmi.cli", "kmi.demo.stand_in"}
 
 
 def test_no_shell_is_started() -> None:

@@ -1,4 +1,4 @@
-"""The catalogue: both languages whole, with the same placeholders, and nothing unknown or unused."""
+"""The catalogue: both languages whole, with equal placeholders; nothing unknown, nothing unused."""
 
 from __future__ import annotations
 

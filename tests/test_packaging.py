@@ -35,7 +35,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Wheel and sdist of a copy of this tree in which keys lie around."""
     top = tmp_path_factory.mktemp("build")
     tree = top / "tree"
-    left_out = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", ".hypothesis", "dist")
+    left_out = shutil.ignore_patterns(
+        ".git", ".venv*", "__pycache__", ".*_cache", ".hypothesis", "dist"
+    )
     shutil.copytree(ROOT, tree, ignore=left_out, symlinks=True)
     # No ignore file: a guard that fails alone must not publish a key.
     (tree / ".gitignore").unlink(missing_ok=True)
@@ -66,7 +68,11 @@ def wheel_files(path: Path) -> dict[str, bytes]:
 def test_no_key_is_published(built: dict[str, Path]) -> None:
     for files in (sdist_files(built["sdist"]), wheel_files(built["wheel"])):
         assert not [name for name, data in files.items() if CANARY.encode() in data]
-        assert not [name for name in files if "_auths" in name.split("/") and not name.endswith((".example", "README.md"))]
+        assert not [
+            name
+            for name in files
+            if "_auths" in name.split("/") and not name.endswith((".example", "README.md"))
+        ]
         assert not [name for name in files if name.endswith((".env", ".pth", ".pyc"))]
 
 
@@ -82,13 +88,26 @@ def test_the_wheel_holds_what_shells_need(built: dict[str, Path]) -> None:
 def test_the_sdist_holds_the_sources(built: dict[str, Path]) -> None:
     names = set(sdist_files(built["sdist"]))
     assert {f"shell/{name}" for name in SCRIPTS} <= names
-    assert {"kmi/shells.py", "tests/test_packaging.py", "docs/man/kmi.1", "pyproject.toml", "LICENSE"} <= names
+    assert {
+        "kmi/shells.py",
+        "tests/test_packaging.py",
+        "docs/man/kmi.1",
+        "pyproject.toml",
+        "LICENSE",
+    } <= names
 
 
 def script(place: Path) -> str:
     """What `kmi init bash` prints, with kmi from one place only."""
-    code = "import sys; sys.argv[0] = '/x/kmi'; from kmi.__main__ import main; sys.exit(main(['init', 'bash']))"
-    env = {"PATH": os.environ["PATH"], "HOME": str(place), "PYTHONPATH": str(place), "PYTHONSAFEPATH": "1"}
+    code = (
+        "import sys; sys.argv[0] = '/x/kmi'; from kmi.__main__ import main; main(['init', 'bash'])"
+    )
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(place),
+        "PYTHONPATH": str(place),
+        "PYTHONSAFEPATH": "1",
+    }
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, cwd="/", capture_output=True, text=True, check=False
     )
@@ -102,8 +121,10 @@ def test_a_wheel_an_sdist_and_a_checkout_print_the_same(
     with zipfile.ZipFile(built["wheel"]) as archive:
         archive.extractall(tmp_path / "wheel")
     with tarfile.open(built["sdist"]) as archive:
-        for member in archive.getmembers():
-            archive.extract(member, tmp_path / "sdist", **({"filter": "data"} if sys.version_info >= (3, 12) else {}))
+        if sys.version_info >= (3, 12):
+            archive.extractall(tmp_path / "sdist", filter="data")
+        else:
+            archive.extractall(tmp_path / "sdist")
     unpacked = next((tmp_path / "sdist").iterdir())
     places = [tmp_path / "wheel", unpacked, built["tree"]]
     assert len({script(place) for place in places}) == 1

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kmi.model import ApiKey, Hold, KeyState
+from kmi.model import ApiKey, Hold, KeyState, Window
 from kmi.polling import CLAIM_S, FLOOR_S, Pace, claimed, due, next_due, next_poll
+from kmi.transitions import apply_usage, apply_usage_failure
 from kmi.urls import parse_base_url
+from kmi.usages import UsageReading
 
 NOW = 1_800_000_000.0
 URL = parse_base_url("https://api.kimi.com/coding/v1")
 PACE = Pace()
+RNG = random.Random(0)
 
 
 def key(label: str = "a", *, disabled: bool = False) -> ApiKey:
@@ -142,3 +147,43 @@ def test_a_memo_ends_when_a_refresh_is_due(
     if due(keys, known, pace, NOW) and not claimed(refresh_at, NOW):
         assert at is not None
         assert at <= NOW
+
+
+# How long a failure waits.
+
+
+def test_failures_back_off_and_a_success_ends_that() -> None:
+    state, waits, now = KeyState(), [], NOW
+    for _ in range(7):
+        state = apply_usage_failure(state, "503", now=now, rng=RNG)
+        assert state.usage_wait_until is not None
+        waits.append(state.usage_wait_until - now)
+        now = state.usage_wait_until
+    assert waits == [300.0, 600.0, 1200.0, 2400.0, 3600.0, 3600.0, 3600.0]
+    state = apply_usage(state, UsageReading({"5h": Window(0.1)}), now)
+    assert state.usage_wait_until is None
+
+
+@pytest.mark.parametrize(
+    "asked, wait", [(None, 300.0), (10.0, 300.0), (4000.0, 4000.0), (1e7, 86400.0)]
+)
+def test_what_the_upstream_asks_for_is_honoured(asked: float | None, wait: float) -> None:
+    state = apply_usage_failure(KeyState(), "429", now=NOW, rng=RNG, retry_after_s=asked)
+    assert state.usage_wait_until == NOW + wait
+    assert next_poll(key(), state, PACE, NOW) == NOW + max(600.0, wait)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0.0, 1e6), st.none() | st.floats(0.0, 1e9))))
+def test_no_series_of_failures_ends_the_asking(
+    series: list[tuple[bool, float, float | None]],
+) -> None:
+    state, now = KeyState(), NOW
+    for good, pause, wait in series:
+        now += pause
+        if good:
+            state = apply_usage(state, UsageReading({"5h": Window(0.5)}), now)
+        else:
+            state = apply_usage_failure(state, "x", now=now, rng=RNG, retry_after_s=wait)
+    at = next_poll(key(), state, PACE, now)
+    assert at is not None
+    assert at <= now + 86400.0

@@ -7,9 +7,6 @@ function __kmi_table
     switch "$argv"
 @TABLE@
     end
-    if test "$argv" != kimi
-@GLOBAL@
-    end
 end
 
 # The candidates of a kind.
@@ -19,9 +16,8 @@ function __kmi_candidates
     switch $argv[1]
         case LABEL
             if test -f $directory/labels -a -r $directory/labels
-                while read -l line
-                    string match -r -- '^[A-Za-z0-9._@/-]+$' $line
-                end <$directory/labels
+                read -lz labels <$directory/labels
+                string match -r -- '^[A-Za-z0-9._@/-]+$' (string split -n -- \n $labels)
             end
         case BACKUP
             set -l backups $directory/backups/kimi-*
@@ -46,38 +42,34 @@ function __kmi_complete
     set -l current (commandline -ct)
     set -l path
     set -l wanted
-    set -l number 1
+    set -l before 1
     set -l ended
+    set -l program
     set -l table (__kmi_table '')
-    set -l index 1
-    while test $index -lt (count $words)
-        set index (math $index + 1)
-        set -l word $words[$index]
-        if set -q wanted[1]
+    for word in $words[2..-1]
+        if set -q program[1]
+            set -a program $word
+        else if set -q wanted[1]
             set wanted
         else if test "$word" = --
-            if test "$path" = run
-                __kmi_delegate $words[(math $index + 1)..-1]
-                return
-            end
             set ended 1
         else if not set -q ended[1]; and string match -q -- '-*' $word
             set wanted (string match -r -- "^option\t([^\t]+)\t"(string escape --style=regex -- $word)"\t" $table)[2]
-        else if string match -q -- "child"\t"$word"\t'*' $table
+        else if not set -q ended[1]; and string match -q -- "child"\t"$word"\t'*' $table
             set -a path $word
-            if test "$path" = kimi
-                __kmi_delegate $words[$index..-1]
-                return
-            end
+            test "$path" = kimi; and set program kimi
             set table (__kmi_table $path)
         else if test "$path" = run
-            __kmi_delegate $words[$index..-1]
-            return
+            set program $word
         else
-            set number (math $number + 1)
+            set -a before $word
         end
     end
 
+    if set -q program[1]
+        __kmi_delegate $program
+        return
+    end
     if set -q wanted[1]
         __kmi_candidates $wanted
         return
@@ -90,6 +82,7 @@ function __kmi_complete
     end
     if not set -q ended[1]; and string match -q -- '-*' $current
         string replace -fr -- "^option\t[^\t]*\t" '' $table
+@GLOBAL@
         return
     end
     if test "$path" = run
@@ -98,8 +91,8 @@ function __kmi_complete
     end
     string replace -fr -- "^child\t" '' $table
     set -l kinds (string replace -fr -- "^word\t" '' $table)
-    if set -q kinds[$number]
-        __kmi_candidates (string trim -c + -- $kinds[$number])
+    if set -q kinds[(count $before)]
+        __kmi_candidates (string trim -c + -- $kinds[(count $before)])
     else if string match -q -- '*+' "$kinds[-1]"
         __kmi_candidates (string trim -c + -- $kinds[-1])
     end

@@ -27,7 +27,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, app: App) -> int:
     """Show what a binding says, and let it count at this path until it is changed."""
-    app.banner()
     path = chosen(args.path)
     binding = usable(app, read(path))
     missing = warn_of_missing(app, binding)

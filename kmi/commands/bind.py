@@ -27,7 +27,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, app: App) -> int:
     """Bind the working directory."""
-    app.banner()
     folder = working_directory()
     if not folder:
         raise KmiError("the working directory does not exist any more", "go to another one")

@@ -26,7 +26,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, app: App) -> int:
     """Take back what was allowed; whatever the file says later does not count either."""
-    app.banner()
     path = chosen(args.path, must_exist=False)
     exists = os.path.lexists(path)
     if app.dry_run:

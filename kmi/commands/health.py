@@ -49,7 +49,6 @@ def run(args: argparse.Namespace, app: App) -> int:
         raise UsageError("--refresh and --no-refresh exclude one another", "leave one out")
     if args.background:
         return _in_background(app)
-    app.banner()
     if args.watch is not None:
         return _watch(args, app)
     done = _refresh(args, app, programs=True)
@@ -64,8 +63,8 @@ def run(args: argparse.Namespace, app: App) -> int:
 
 
 def _in_background(app: App) -> int:
-    from kmi.background import stop_in_time
-    from kmi.refresh import due_now, refresh
+    from kmi.background import due_now, stop_in_time
+    from kmi.refresh import refresh
 
     stop_in_time()
     wanted = [] if app.dry_run else due_now(app, app.store.read())

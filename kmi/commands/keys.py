@@ -58,7 +58,6 @@ def run(args: argparse.Namespace, app: App) -> int:
 
     app.command = f"keys {args.action}"
     app.changes = args.action not in LOOKING
-    app.banner()
     actions: dict[str, Callable[[argparse.Namespace, App], int]] = {
         "list": _list,
         "enable": _enable,

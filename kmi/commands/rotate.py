@@ -31,7 +31,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, app: App) -> int:
     """Swap the best key in; where several tie, the next of them."""
     app.use_dry_run(args.dry_run)
-    app.banner()
     if args.mode == "off":
         return _off(app)
     app.require_keys()

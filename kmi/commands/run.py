@@ -99,5 +99,4 @@ def run(args: RunArgs, app: App) -> int:
         if read_call(program.client, arguments).hands_off(program.client):
             return become(program.path, args.command, passed_env(app.env))
     client = program.client or default_client(app.env, app.wanted_client(args.client))
-    app.banner()
     return Run(app, args, program, client, arguments).start()

@@ -26,7 +26,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, app: App) -> int:
     """Show mode, clients, keys and what is active; nothing is asked upstream."""
-    app.banner()
     chosen = app.client(args.client)
     situations = {client: look(app, client) for client in CLIENTS}
     now = app.now()

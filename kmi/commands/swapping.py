@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kmi.background import start
+from kmi.background import claim, start
 from kmi.dry_run import show_change
 from kmi.errors import EXIT_OK, ConfigError
 from kmi.picking import decide, pick_and_commit
-from kmi.refresh import claim, ensure_usage
 from kmi.shell_files import prefer
 from kmi.swap import Swapped, swap
 
@@ -60,7 +59,9 @@ def swap_now(app: App, client: str, *, named: str | None, adopt: bool) -> int:
         app.screen.note(f"runs here keep to {app.binding.path}: {app.binding}")
     if app.dry_run:
         return _show(app, client, pick(app.store.read(), {}), adopt=adopt)
-    if named is None:
+    if named is None and app.settings.require_usage:
+        from kmi.refresh import ensure_usage
+
         ensure_usage(app, None)
     swapped, decision, key = pick_and_commit(app, pick, commit, named=named)
     _tell(app, client, decision, key, swapped.before, changed=swapped.changed)

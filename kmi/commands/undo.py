@@ -33,7 +33,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, app: App) -> int:
     """Undo, under the lock."""
     app.use_dry_run(args.dry_run)
-    app.banner()
     client = _client_of(args.file) or app.client(args.client)
     if app.dry_run:
         state = app.store.read()

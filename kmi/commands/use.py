@@ -24,6 +24,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, app: App) -> int:
     """Swap a named key in."""
     app.use_dry_run(args.dry_run)
-    app.banner()
     app.require_key(args.label)
     return swap_now(app, app.client(args.client), named=args.label, adopt=args.adopt)

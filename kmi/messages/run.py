@@ -26,6 +26,14 @@ MESSAGES = {
         "В {name} вход OAuth, при нём ключ API не действует.\n"
         "Добавить провайдера kmi и сделать его основным? (`kmi undo` вернёт)",
     ),
+    "run.own-config": (
+        "the config given on the command line decides about the key, not {label}",
+        "ключ определяет конфиг из командной строки, а не {label}",
+    ),
+    "run.exported": (
+        "{name} is exported and would replace the key {label}; it is unset for this run",
+        "переменная {name} заменила бы ключ {label}; для этого запуска она убрана",
+    ),
     "run.would-use-once": (
         "would use {label} for this run only: {why}",
         "взял бы {label} только на этот запуск: {why}",

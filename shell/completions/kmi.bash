@@ -103,9 +103,15 @@ function __kmi_candidates {
   case $kind in
   LABEL)
     [[ -f $directory/labels && -r $directory/labels ]] || \builtin return 0
-    while IFS= \builtin read -r line; do
-      [[ $line == "$word"* && $line != *[!A-Za-z0-9._@/-]* ]] && COMPREPLY+=("$line")
-    done <"$directory/labels"
+    \builtin local -a labels
+    # All of it with one read; it ends without the NUL that was asked for.
+    IFS=$'\n' \builtin read -r -d '' -a labels <"$directory/labels"
+    \builtin local IFS=/ odd=''
+    [[ ${labels[*]-} == *[!A-Za-z0-9._@/-]* ]] && odd=1
+    for line in ${labels[@]+"${labels[@]}"}; do
+      [[ $line == "$word"* ]] || continue
+      [[ -n $odd && $line == *[!A-Za-z0-9._@/-]* ]] || COMPREPLY+=("$line")
+    done
     ;;
   BACKUP)
     for line in "$directory"/backups/kimi-*; do
@@ -226,13 +232,15 @@ function _kmi {
   elif [[ -n $__kmi_children ]]; then
     __kmi_candidates "$__kmi_children " "$current"
   else
-    \builtin local -a arguments
-    arguments=()
-    \builtin read -r -a arguments <<<"$__kmi_arguments"
-    if ((${#arguments[@]})); then
-      word=${arguments[number < ${#arguments[@]} ? number : ${#arguments[@]} - 1]}
-      ((number < ${#arguments[@]})) || [[ $word == *+ ]] && __kmi_candidates "${word%+}" "$current"
-    fi
+    wanted=''
+    for word in $__kmi_arguments; do
+      if ((number == 0)) || [[ $word == *+ ]]; then
+        wanted=${word%+}
+        break
+      fi
+      ((--number))
+    done
+    [[ -n $wanted ]] && __kmi_candidates "$wanted" "$current"
   fi
 
   # Readline replaces what follows its last break only; `@` it replaces too.

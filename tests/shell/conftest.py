@@ -28,7 +28,9 @@ LIMIT_S = 40.0
 SHELLS = ("bash", "zsh", "fish")
 #: The end of every prompt, so that a test knows when the shell waits.
 READY = "@@"
-_ESCAPES = re.compile(r"\x1b(?:\][^\x07\x1b]*(?:\x07|\x1b\\)|\[[0-9;?>=]*[a-zA-Z]|[()=>].?|.)|\r|\x0f")
+_ESCAPES = re.compile(
+    r"\x1b(?:\][^\x07\x1b]*(?:\x07|\x1b\\)|\[[0-9;?>=]*[a-zA-Z]|[()=>].?|.)|\r|\x0f"
+)
 
 #: What a person's start file holds; {init} is the line under test.
 RC = {
@@ -155,7 +157,7 @@ class Shell:
             try:
                 self._seen += os.read(self.master, 65536).decode(errors="replace")
             except OSError:
-                assert False, f"the shell ended: {clean(self._seen)!r}"
+                pytest.fail(f"the shell ended: {clean(self._seen)!r}")
 
 
 def clean(text: str) -> str:
@@ -219,7 +221,10 @@ class Desk:
 
 
 #: kmi as a checkout starts it: the form that `kmi init` bakes into the scripts too.
-KMI = (sys.executable, os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "kmi"))
+KMI = (
+    sys.executable,
+    os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "kmi"),
+)
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def completed(opened: Shell, line: str) -> str:
 
 
 SAY = {
-    "bash": "say_line() { local file=$1; shift; printf '%s ' \"$@\" >\"$file\"; }",
+    "bash": 'say_line() { local file=$1; shift; printf \'%s \' "$@" >"$file"; }',
     "zsh": "say_line() { local file=$1; shift; printf '%s ' \"$@\" >$file }",
     "fish": "function say_line; printf '%s ' $argv[2..-1] >$argv[1]; end",
 }
@@ -106,8 +106,9 @@ def test_bash_uses_a_completion_function_of_the_program(desk: Desk) -> None:
         "\ncomplete -F _there only-there"
     )
     opened = desk.open("bash", before=BEFORE["bash"], after=after)
-    got = opened.value('"$(COMP_WORDS=(kmi run -k h -- only-there a b) COMP_CWORD=7 '
-                       "COMP_LINE='kmi run -k h -- only-there a b' COMP_POINT=30; _kmi; echo $COMPREPLY)\"")  # fmt: skip
+    line = "kmi run -k h -- only-there a b"
+    called = f"COMP_WORDS=({line}) COMP_CWORD=7 COMP_LINE='{line}' COMP_POINT=30; _kmi"
+    got = opened.value(f'"$({called}; echo $COMPREPLY)"')
     assert got == "<only-there,b,a,2,only-there,only-there a b>"
 
 
@@ -115,14 +116,13 @@ def test_bash_uses_a_completion_function_of_the_program(desk: Desk) -> None:
 def test_zsh(desk: Desk, order: str) -> None:
     need("zsh")
     prepare(desk)
-    where = {
-        "before": {"before": BEFORE["zsh"], "after": SAY["zsh"]},
-        "after": {"after": f"{BEFORE['zsh']}\n{SAY['zsh']}"},
-        "deferred": {"after": SAY["zsh"]},
-        "fpath": {"before": f"fpath=({ROOT}/shell/completions $fpath)\n{BEFORE['zsh']}", "after": SAY["zsh"]},
-    }[order]
+    before = {
+        "before": BEFORE["zsh"],
+        "fpath": f"fpath=({ROOT}/shell/completions $fpath)\n{BEFORE['zsh']}",
+    }.get(order, "")
+    after = (BEFORE["zsh"] + "\n" if order == "after" else "") + SAY["zsh"]
     options = ["--no-completion"] if order == "fpath" else []
-    opened = desk.open("zsh", *options, **where)
+    opened = desk.open("zsh", *options, before=before, after=after)
     if order == "deferred":
         opened.do("true")
         opened.do(BEFORE["zsh"])
@@ -149,11 +149,15 @@ def test_fish(desk: Desk) -> None:
     prepare(desk)
     opened = desk.open("fish")
     for line, result in ONE:
-        got = opened.value(f"(complete -C '{line}' | string replace -r '\\t.*' '' | string join '|')")
+        got = opened.value(
+            f"(complete -C '{line}' | string replace -r '\\t.*' '' | string join '|')"
+        )
         word = result.split()[-1]
         assert word in got.split("|"), line
     for line, words in LISTED:
-        got = opened.value(f"(complete -C '{line}' | string replace -r '\\t.*' '' | string join '|')")
+        got = opened.value(
+            f"(complete -C '{line}' | string replace -r '\\t.*' '' | string join '|')"
+        )
         assert set(got.split("|")) == words, line
     got = opened.value("(complete -C 'kmi run -- ls --almo' | string replace -r '\\t.*' '')")
     assert got == "--almost-all"
@@ -181,7 +185,10 @@ def test_labels_cost_no_process(desk: Desk, shell: str) -> None:
 def test_odd_lines_in_the_file_are_left_out(desk: Desk, shell: str) -> None:
     need(shell)
     trap = desk.world.root / "trap"
-    write_private(desk.world.state / "labels", f"good-one\n$(touch {trap})\n`touch {trap}`\na b\n\x1b]0;x\x07\n")
+    write_private(
+        desk.world.state / "labels",
+        f"good-one\n$(touch {trap})\n`touch {trap}`\na b\n\x1b]0;x\x07\n",
+    )
     opened = desk.open(shell, before=BEFORE[shell], after=SAY[shell])
     if shell == "fish":
         assert opened.value("(complete -C 'kmi use ')") == "good-one"

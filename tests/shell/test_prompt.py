@@ -20,7 +20,7 @@ STATUS_RC = {
     "bash": "PS1='(${PIPESTATUS[*]}|$?)" + READY + "'\n{init}\n",
     "zsh": "unsetopt prompt_sp; setopt prompt_subst\n"
     "PROMPT='($pipestatus|%?)" + READY + "'\n{init}\n",
-    "fish": "set -g fish_greeting\nfunction fish_prompt; echo -n \"($pipestatus|$status)"
+    "fish": 'set -g fish_greeting\nfunction fish_prompt; echo -n "($pipestatus|$status)'
     + READY
     + '"; end\n{init}\n',
 }
@@ -136,7 +136,7 @@ PROMPT_COMMAND='seen{after}'"""
     if "&" not in after:
         opened.type("sh -c 'exit 3' | sh -c 'exit 4'\n")
         opened.wait_for(READY)
-        opened.type("true; echo \"<$LAST>\"\n")
+        opened.type('true; echo "<$LAST>"\n')
         opened.wait_for("<4 3 4>")
 
 
@@ -222,7 +222,8 @@ def test_strict_options_on_a_terminal(desk: Desk, shell_name: str) -> None:
 
 @pytest.mark.parametrize(("options", "line"), [
     ("ksh_arrays", ""), ("prompt_subst prompt_bang", ""), ("no_unset err_return", ""),
-    ("sh_word_split glob_subst null_glob", ""), ("posix_builtins noclobber", ""), ("", "alias -g x=y"),
+    ("sh_word_split glob_subst null_glob", ""), ("posix_builtins noclobber", ""),
+    ("", "alias -g x=y"),
     ("", "alias local=false read=false emulate=false typeset=false"),
 ])  # fmt: skip
 def test_zsh_with_odd_options(desk: Desk, options: str, line: str) -> None:
@@ -256,8 +257,8 @@ def test_beside_other_hooks(desk: Desk, shell: str, other: str, first: str) -> N
         "direnv": {"bash": 'eval "$(direnv hook bash)"', "zsh": 'eval "$(direnv hook zsh)"'},
         "zoxide": {"bash": 'eval "$(zoxide init bash)"', "zsh": 'eval "$(zoxide init zsh)"'},
     }[other].get(shell, f"{other} {'hook' if other == 'direnv' else 'init'} fish | source")
-    where = {"after": line} if first == "kmi" else {"before": line}
-    opened = desk.open(shell, **where)
+    before, after = ("", line) if first == "kmi" else (line, "")
+    opened = desk.open(shell, before=before, after=after)
     folder = desk.world.cwd / "inner"
     write_private(folder / ".envrc", "export FROM_DIRENV=yes\n")
     desk.world.command(["direnv", "allow", str(folder)]) if other == "direnv" else None
@@ -284,7 +285,10 @@ def test_an_exported_variable_reaches_programs(desk: Desk, shell: str) -> None:
     line = "set -gx KMI_PROMPT" if shell == "fish" else "export KMI_PROMPT"
     opened = desk.open(shell, after=line)
     opened.do("true")
-    assert opened.value('"$(printenv KMI_PROMPT)"' if shell != "fish" else "(printenv KMI_PROMPT)") == "work"
+    assert (
+        opened.value('"$(printenv KMI_PROMPT)"' if shell != "fish" else "(printenv KMI_PROMPT)")
+        == "work"
+    )
     assert "not a setting" not in opened.do(f"{desk_kmi(desk, shell)} current")
 
 
@@ -299,7 +303,9 @@ def desk_kmi(desk: Desk, shell: str) -> str:
 
 def processes(path: Path) -> int:
     """The processes that a trace saw begin, by exec or fork; threads are none."""
-    calls = re.findall(r"^\d+ +(?:\[pid +\d+\] )?(execve|fork|vfork|clone3?)\((.*)$", path.read_text(), re.M)
+    calls = re.findall(
+        r"^\d+ +(?:\[pid +\d+\] )?(execve|fork|vfork|clone3?)\((.*)$", path.read_text(), re.M
+    )
     return sum(1 for call, rest in calls if "CLONE_THREAD" not in rest)
 
 

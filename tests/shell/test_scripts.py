@@ -16,7 +16,10 @@ ROOT = Path(__file__).parents[2]
 SHELL = ROOT / "shell"
 #: How each shell is asked whether it understands a file.
 SYNTAX = {"bash": ["bash", "-n"], "zsh": ["zsh", "-n"], "fish": ["fish", "-n"]}
-PWSH = "$e=$null; [void][Management.Automation.Language.Parser]::ParseFile($args[0],[ref]$null,[ref]$e); $e; exit $e.Count"
+PWSH = (
+    "$e = $null; [void][Management.Automation.Language.Parser]"
+    "::ParseFile($args[0], [ref]$null, [ref]$e); $e; exit $e.Count"
+)
 
 
 def check(*argv: str) -> None:
@@ -77,7 +80,9 @@ def test_the_parts_that_are_not_wanted_are_not_there(shell: str) -> None:
 def test_the_same_sections_in_the_same_order() -> None:
     def order(shell: str) -> list[str]:
         lines = (SHELL / shells.SCRIPTS[shell]).read_text().splitlines()
-        begun = [line.rpartition("begin ")[2] for line in lines if "#: begin" in line and "`" not in line]
+        begun = [
+            line.rpartition("begin ")[2] for line in lines if "#: begin" in line and "`" not in line
+        ]
         return list(dict.fromkeys(begun))
 
     assert {tuple(order(shell)) for shell in shells.SHELLS} == {shells.SECTIONS}
@@ -87,7 +92,20 @@ def test_bash_of_macos_can_read_it() -> None:
     """What bash 3.2 does not know: checked by words, for that bash is not here."""
     for path in (SHELL / "kmi.bash", SHELL / "completions" / "kmi.bash"):
         text = path.read_text()
-        for word in ("mapfile", "readarray", "EPOCH", "declare -A", "local -n", "${!#}", "@Q}", ",,}", "^^}", "&>>", "|&", "printf '%("):
+        for word in (
+            "mapfile",
+            "readarray",
+            "EPOCH",
+            "declare -A",
+            "local -n",
+            "${!#}",
+            "@Q}",
+            ",,}",
+            "^^}",
+            "&>>",
+            "|&",
+            "printf '%(",
+        ):
             assert word not in text, (path.name, word)
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from kmi.shells import quote
-from tests.conftest import write_private
+from tests.conftest import World, write_private
 from tests.shell.conftest import KMI, SHELLS, Desk, need
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: A client that tells its arguments, and ends as it is told.
 CLIENT = f"""#!{sys.executable}
@@ -21,7 +24,22 @@ if sys.argv[-1] == "killed":
     os.kill(os.getpid(), 9)
 sys.exit(int(sys.argv[-1]))
 """
-ODD = ["", "a  b", "it's", '"', "$(touch pwned)", "`id`", "*", "\\", "-x", "--", "новый", "a\nb", "~", "!!"]
+ODD = [
+    "",
+    "a  b",
+    "it's",
+    '"',
+    "$(touch pwned)",
+    "`id`",
+    "*",
+    "\\",
+    "-x",
+    "--",
+    "новый",
+    "a\nb",
+    "~",
+    "!!",
+]
 
 
 @pytest.fixture
@@ -38,7 +56,9 @@ def test_words_and_exit_codes_go_through(desk: Desk, shell: str, seen: Path) -> 
     opened = desk.open(shell)
     words = " ".join(quote(shell, word) for word in ODD)
     code = "$status" if shell == "fish" else "$?"
-    assert "<42>" in opened.do(f"source {write_private(desk.world.root / 'call', f'kimi {words} 42')}; echo \"<{code}>\"")
+    assert "<42>" in opened.do(
+        f'source {write_private(desk.world.root / "call", f"kimi {words} 42")}; echo "<{code}>"'
+    )
     assert json.loads(seen.read_text()) == [*ODD, "42", "work"]
     assert "<137>" in opened.do(f'kimi killed; echo "<{code}>"')
     assert "<0>" in opened.do(f'kimi 0; echo "<{code}>"')
@@ -62,18 +82,16 @@ def test_another_name_or_none(desk: Desk, shell: str) -> None:
 
 
 def test_an_alias_of_the_same_name_goes_on(desk: Desk, shell: str, seen: Path) -> None:
-    line = "alias kimi 'command kimi --yolo'" if shell == "fish" else "alias kimi='kimi --yolo'"
-    where = {"after": line} if shell == "fish" else {"before": line}
-    opened = desk.open(shell, **where)
-    if shell == "fish":  # an alias is a function there: the later one counts
-        desk.world.env["KMI_ACTIVE_KEY"] = "none"
-        return
+    line = "alias kimi='kimi --yolo'"
+    if shell == "fish":
+        pytest.skip("an alias is a function there: the later one counts")
+    opened = desk.open(shell, before=line)
     opened.do("kimi 0")
     assert json.loads(seen.read_text()) == ["--yolo", "0", "work"]
 
 
 def test_a_path_with_odd_characters(desk: Desk, shell: str, seen: Path) -> None:
-    folder = desk.world.root / "it's $(touch pwned) `x` \\ \"é\""
+    folder = desk.world.root / 'it\'s $(touch pwned) `x` \\ "é"'
     kmi = write_private(
         folder / "kmi",
         f"#!{sys.executable}\nimport sys\nfrom kmi.__main__ import main\nsys.exit(main())\n",
@@ -89,16 +107,18 @@ def test_a_path_with_odd_characters(desk: Desk, shell: str, seen: Path) -> None:
 
 
 @pytest.mark.parametrize("word", ODD)
-def test_quoting_in_each_shell(desk: Desk, shell: str, word: str) -> None:
+def test_quoting_in_each_shell(world: World, shell: str, word: str) -> None:
     text = f"printf '%s' {quote(shell, word)}"
-    done = desk.world.command([need(shell), "-c", text])
+    done = world.command([need(shell), "-c", text])
     assert (done.stdout, done.stderr) == (word, "")
 
 
-@pytest.mark.parametrize("words", [["tcsh"], [], ["bash", "zsh"], ["bash", "--cmd", "x y"], ["bash", "--cmd", "kmi"],
-                                   ["bash", "--cmd", "if"], ["bash", "--cmd"], ["bash", "--nope"]])  # fmt: skip
-def test_wrong_words_are_told(desk: Desk, words: list[str]) -> None:
-    done = desk.world.command([*KMI, "init", *words])
+@pytest.mark.parametrize(
+    "words", ["tcsh", "", "bash zsh", "bash --cmd 1x", "bash --cmd kmi", "bash --cmd if",
+              "bash --cmd", "bash --nope"]
+)  # fmt: skip
+def test_wrong_words_are_told(world: World, words: str) -> None:
+    done = world.command([*KMI, "init", *words.split()])
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("kmi: ")
