@@ -92,6 +92,8 @@ def world(keys: int) -> Iterator[dict[str, str]]:
         yield {
             "PATH": "/usr/bin:/bin",
             "HOME": str(home),
+            # Nothing is asked upstream, and there would be nobody.
+            "KMI_UPSTREAM_BASE_URL": "http://127.0.0.1:9/coding/v1",
             "KMI_AUTHS_DIR": str(auths),
             "KMI_ENV_PATH": str(env_file(home)),
             # Nothing is asked upstream unless that is what is measured.

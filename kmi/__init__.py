@@ -50,6 +50,9 @@ Where things happen:
 ``messages/``      every sentence for people, in English and Russian (pure)
 ``wording``        how they are put together (pure)
 ``proof``          the proof before `kmi rotate auto`
+``shells``         the scripts of `shell/`: quoting, rendering (pure), finding
+``shell_files``    the small files that prompts and TAB read
+``light``          `kmi init`, `prompt`, `completion` without the command line
 ``output``         words for people, JSON for programs, nothing that leaks
 =================  ===================================================================
 """

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from kmi import shell_files
-from kmi.errors import ConfigError, KmiError, TryLaterError
+from kmi.errors import ConfigError, KmiError
 from kmi.timezones import find_timezone, show_time, utc_text
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class App:
                     raise ConfigError(f"{problem.where}: {problem.what}", problem.fix)
                 self.screen.warn(str(problem))
             self._settings = settings
-            self._announce()
             if settings.locale != "en":
                 self.screen.warning_word = self.words("mode.warning")
+            self._announce()
         return self._settings
 
     @property
@@ -271,6 +271,14 @@ class App:
             settings.usage_cache_s, settings.blocklist_recheck_s, settings.blocklist_recheck_max
         )
 
+    @property
+    def own_pace(self) -> Pace:
+        """The same for runs: a key is asked about by itself once a person has asked about it.
+
+        So a home in which nobody ever asked for quotas sends nothing but what its client sends.
+        """
+        return self.pace._replace(first=self.settings.require_usage)
+
     def strategy(self, state: State) -> str:
         """How runs choose: in turn while `kmi rotate auto` is on, else as the settings say."""
         if state.auto_rotate is not None and self.settings.auto_rotate_allowed:
@@ -386,17 +394,3 @@ class App:
         except (OSError, KmiError):
             return
         self.audited = True
-
-    def out_of_keys(
-        self, reason: str, why_not: Mapping[str, str], back_at: float | None
-    ) -> KmiError:
-        """The error when no key can be used: which is out, why, and until when."""
-        words = self.words
-        details = "; ".join(f"{label}: {why}" for label, why in list(why_not.items())[:5])
-        more = words("run.and-more", count=len(why_not) - 5) if len(why_not) > 5 else ""
-        if back_at is None:
-            fix = words("run.reset-hint")
-            return TryLaterError(f"{reason}: {details}{more}", fix, code="no-key")
-        span = words.span(back_at - self.now())
-        back = words("run.first-back", span=span, time=self.show_time(back_at))
-        return TryLaterError(f"{reason}: {details}{more}", back, code="all-out")

@@ -33,7 +33,7 @@ def due_now(app: App, state: State) -> list[ApiKey]:
     barred = app.policy().unavailable
     return [
         key
-        for key in due(app.known(state), state.keys, app.pace, app.now())
+        for key in due(app.known(state), state.keys, app.own_pace, app.now())
         if key.secret is not None and key.label not in barred
     ]
 

@@ -135,7 +135,7 @@ def _deadlines(app: App, state: State, now: float) -> Iterable[float]:
     from kmi.polling import next_due
 
     yield now + MEMO_MAX_S
-    refresh = next_due(app.known(state), state.keys, app.pace, state.refresh_at, now)
+    refresh = next_due(app.known(state), state.keys, app.own_pace, state.refresh_at, now)
     if refresh is not None:
         yield max(refresh, now)
     for key in state.keys.values():

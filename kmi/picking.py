@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, TypeVar
 
-from kmi.errors import ConfigError, KmiError, RefusedError
+from kmi.errors import ConfigError, KmiError, RefusedError, TryLaterError
 from kmi.secrets_source import resolve_secret
 from kmi.selection import choose
 from kmi.swap import live_key
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kmi.app import App
     from kmi.binding import Binding
     from kmi.model import ApiKey, Decision
@@ -54,8 +56,23 @@ def decide(
         if named is not None:
             raise KmiError(decision.reason, "see `kmi why`", code="not-usable")
         why = out_words(app, state, decision)
-        raise app.out_of_keys(app.words.decision(decision), why, decision.back_at)
+        raise out_of_keys(app, app.words.decision(decision), why, decision.back_at)
     return decision
+
+
+def out_of_keys(
+    app: App, reason: str, why_not: Mapping[str, str], back_at: float | None
+) -> KmiError:
+    """The error when no key can be used: which is out, why, and until when."""
+    words = app.words
+    details = "; ".join(f"{label}: {why}" for label, why in list(why_not.items())[:5])
+    more = words("run.and-more", count=len(why_not) - 5) if len(why_not) > 5 else ""
+    if back_at is None:
+        fix = words("run.reset-hint")
+        return TryLaterError(f"{reason}: {details}{more}", fix, code="no-key")
+    span = words.span(back_at - app.now())
+    back = words("run.first-back", span=span, time=app.show_time(back_at))
+    return TryLaterError(f"{reason}: {details}{more}", back, code="all-out")
 
 
 def out_words(app: App, state: State, decision: Decision) -> dict[str, str]:
@@ -89,7 +106,7 @@ def strict_error(app: App, binding: Binding, decision: Decision, named: str | No
             code="no-allowed-key",
         )
     reason = f"{path} is strict and allows only {labels}, and none of them can be used now"
-    error = app.out_of_keys(reason, out, decision.back_at)
+    error = out_of_keys(app, reason, out, decision.back_at)
     error.fix = f"{error.fix}; or {change}"
     return error
 

@@ -8,8 +8,7 @@ who asks (`kmi health --refresh`, `kmi keys check`) is answered at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kmi.model import KeyState
 
@@ -24,19 +23,20 @@ FLOOR_S = 300.0
 CLAIM_S = 60.0
 
 
-@dataclass(frozen=True)
-class Pace:
+class Pace(NamedTuple):
     """How often, in seconds.
 
     Attributes:
         cache_s: `KMI_USAGE_CACHE_SECONDS`; 0: never by itself.
         recheck_s: `KMI_BLOCKLIST_RECHECK_SECONDS`.
         recheck_max: `KMI_BLOCKLIST_RECHECK_MAX`, blocked keys per pass; 0: all.
+        first: whether a key that nobody ever asked about counts as due.
     """
 
     cache_s: float = 600.0
     recheck_s: float = 3600.0
     recheck_max: int = 3
+    first: bool = True
 
 
 def blocked(state: KeyState, now: float) -> bool:
@@ -63,7 +63,7 @@ def next_poll(key: ApiKey, state: KeyState, pace: Pace, now: float) -> float | N
         since = hold.since if tried is None else max(tried, hold.since)
         return min(since, now) + max(FLOOR_S, pace.recheck_s)
     if tried is None:
-        return 0.0
+        return 0.0 if pace.first else None
     wait = min(state.usage_wait_until or 0.0, tried + 86400.0)
     return max(tried + max(FLOOR_S, pace.cache_s), wait)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from kmi import shell_files
 from kmi.binding import (
     LIMIT_BYTES,
     SCHEMA,
@@ -184,8 +185,10 @@ def write_binding(path: str, data: bytes, over: bytes | None) -> None:
 
 
 def save(store: Store, trust: Trust) -> None:
-    """Write the decisions, under the lock."""
+    """Write the decisions, under the lock; and those that count, for the prompts of shells."""
     store.write(store.path(TRUST_FILE), encode(trust))
+    lines = shell_files.binding_lines(trust.records)
+    store.write(store.path(shell_files.BINDINGS), lines.encode("utf-8", "surrogateescape"))
 
 
 def check_open(project: Project) -> None:

@@ -166,7 +166,7 @@ def ensure_usage(app: App, binding: Binding | None) -> None:
             return
         if not unusable(key, known, lax, now):
             missing.append(key)
-    pace = dataclasses.replace(app.pace, cache_s=app.pace.cache_s or FLOOR_S)
+    pace = app.pace._replace(cache_s=app.pace.cache_s or FLOOR_S)
     wanted = due(missing, state.keys, pace, now)
     if wanted:
         app.screen.note(app.words("run.asking-first", count=len(wanted)))

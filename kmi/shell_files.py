@@ -1,8 +1,9 @@
-"""The two small files that shells read with builtins: the line of the prompt, and the labels.
+"""The small files that shells read with builtins: the line of the prompt, labels, bindings.
 
 ``prompt`` is one line: ``LABEL``, ``LABEL !`` (status warn) or ``LABEL x`` (it can't be used now).
-``labels`` has one label a line. Both are replaced atomically, and only when they change, so that a
-hook or a TAB needs no lock and no process (docs/decisions/0009).
+``labels`` has one label a line; ``bindings`` an allowed `.kmi.toml` a line, as ``LABEL,LABEL DIR``.
+All are replaced atomically, so that a hook or a TAB needs no lock and no process
+(docs/decisions/0007).
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from kmi.errors import KmiError
 from kmi.health import status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from kmi.app import App
+    from kmi.binding import Record
     from kmi.model import ApiKey
     from kmi.state import Active, State
 
-PROMPT, LABELS = "prompt", "labels"
+PROMPT, LABELS, BINDINGS = "prompt", "labels", "bindings"
 WARN, OUT = "!", "x"
 _MARKS = {"warn": WARN, "exhausted": OUT, "blocked": OUT, "disabled": OUT}
 
@@ -78,6 +80,16 @@ def refresh_mark(app: App, state: State, keys: Sequence[ApiKey]) -> None:
 def write_labels(app: App, keys: Sequence[ApiKey]) -> None:
     """Bring the file of labels up to date. A failure is told, and stops nothing."""
     _write(app, LABELS, "\n".join(sorted(key.label for key in keys)))
+
+
+def binding_lines(records: Mapping[str, Record]) -> str:
+    """The allowed bindings, the innermost directories first (pure)."""
+    lines = [
+        f"{','.join(record.keys)} {path.rpartition('/')[0] or '/'}\n"
+        for path, record in sorted(records.items(), key=lambda item: -len(item[0]))
+        if record.decision == "allow" and record.keys and "\n" not in path
+    ]
+    return "".join(lines)
 
 
 def _read(app: App, name: str) -> str | None:

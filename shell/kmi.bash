@@ -20,7 +20,7 @@ if [[ $- == *i* ]]; then
   #: begin prompt
   # Before each prompt: one line, read by builtins. Sets KMI_PROMPT, and the segment in PS1.
   function __kmi_prompt {
-    \builtin local __kmi_status="$?" __kmi_label='' __kmi_mark='' __kmi_rest='' __kmi_file
+    \builtin local __kmi_status="$?" __kmi_label='' __kmi_mark='' __kmi_rest='' __kmi_bound='' __kmi_file
     __kmi_file="${KMI_STATE_DIR:-${__kmi_state:-${HOME-}/.kmi}}/prompt"
     if [[ -f $__kmi_file && -r $__kmi_file ]]; then
       { IFS=' ' \builtin read -r __kmi_label __kmi_mark __kmi_rest <"$__kmi_file"; } 2>/dev/null ||
@@ -31,6 +31,17 @@ if [[ $- == *i* ]]; then
       __kmi_label=$KMI_ACTIVE_KEY __kmi_mark=''
     fi
     ((${#__kmi_label} <= 64)) || __kmi_label=''
+    # A project that is bound to other keys: the first of them, behind `>`.
+    __kmi_file=${__kmi_file%prompt}bindings
+    if [[ -z ${KMI_RUN_ID-} && -s $__kmi_file && -f $__kmi_file && -r $__kmi_file ]]; then
+      while IFS=' ' \builtin read -r __kmi_bound __kmi_rest; do
+        [[ $PWD/ == "${__kmi_rest%/}"/* && -f $__kmi_rest/.kmi.toml ]] && \builtin break
+        __kmi_bound=''
+      done 2>/dev/null <"$__kmi_file"
+      case ,$__kmi_bound, in
+      *,"$__kmi_label",* | *[!A-Za-z0-9._@/,-]*) __kmi_bound='' ;;
+      esac
+    fi
     case $__kmi_label in
     '' | *[!A-Za-z0-9._@/-]*) KMI_PROMPT='' ;;
     *)
@@ -40,6 +51,7 @@ if [[ $- == *i* ]]; then
       esac
       ;;
     esac
+    KMI_PROMPT+=${__kmi_bound:+">${__kmi_bound%%,*}"}
     # Text without `\`, `$` and backticks; bash does not look for them in a value anyway.
     __kmi_segment=${KMI_PROMPT:+"[$KMI_PROMPT] "}
     if [[ ${KMI_PROMPT_AUTO-1} != 0 && -z ${STARSHIP_SHELL-}${POSH_THEME-} ]]; then

@@ -18,8 +18,9 @@ if status is-interactive
     #: begin prompt
     # Before each prompt: one line, read by builtins. Sets KMI_PROMPT.
     function __kmi_prompt --on-event fish_prompt
-        set -l file $KMI_STATE_DIR $__kmi_state $HOME/.kmi
-        set file (string match -v -- '' $file)[1]/prompt
+        set -l folder $KMI_STATE_DIR $__kmi_state $HOME/.kmi
+        set folder (string match -v -- '' $folder)[1]
+        set -l file $folder/prompt
         set -l label
         set -l mark
         set -l rest
@@ -35,6 +36,20 @@ if status is-interactive
         if string match -qr '^[A-Za-z0-9._@/-]{1,64}$' -- "$label"
             set KMI_PROMPT $label
             contains -- "$mark" '!' x; and set KMI_PROMPT "$label $mark"
+        end
+        # A project that is bound to other keys: the first of them, behind `>`.
+        set file $folder/bindings
+        if test -z "$KMI_RUN_ID" -a -s $file -a -f $file -a -r $file
+            while read -d ' ' mark rest
+                set rest (string trim -r -c / -- $rest)
+                if test -f "$rest/.kmi.toml"; and string match -qr -- '^'(string escape --style=regex -- $rest)/ $PWD/
+                    set -l bound (string split , -- $mark)
+                    if not contains -- "$label" $bound; and string match -qr '^[A-Za-z0-9._@/-]+$' -- "$bound[1]"
+                        set KMI_PROMPT "$KMI_PROMPT>$bound[1]"
+                    end
+                    break
+                end
+            end <$file
         end
     end
 

@@ -32,6 +32,21 @@ function global:__kmi_prompt {
     if ($label -cmatch '^[A-Za-z0-9._@/-]{1,64}$') {
         $global:KMI_PROMPT = if ($mark -cin '!', 'x') { "$label $mark" } else { $label }
     }
+    # A project that is bound to other keys: the first of them, behind `>`.
+    $file = [IO.Path]::Combine($directory, 'bindings')
+    if (-not $env:KMI_RUN_ID -and (Test-Path -LiteralPath $file -PathType Leaf)) {
+        foreach ($line in [IO.File]::ReadAllLines($file)) {
+            $bound, $folder = $line -split ' ', 2
+            $inside = "$PWD/".Replace('\', '/').StartsWith($folder.Replace('\', '/').TrimEnd('/') + '/')
+            if ($inside -and [IO.File]::Exists([IO.Path]::Combine($folder, '.kmi.toml'))) {
+                $keys = $bound -split ','
+                if ($keys -cnotcontains $label -and $keys[0] -cmatch '^[A-Za-z0-9._@/-]+$') {
+                    $global:KMI_PROMPT += ">$($keys[0])"
+                }
+                break
+            }
+        }
+    }
 }
 
 # The segment, before the prompt that is there; only once.

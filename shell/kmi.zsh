@@ -21,7 +21,7 @@ if [[ -o interactive ]]; then
   function __kmi_prompt {
     \builtin emulate -L zsh
     \builtin local file="${KMI_STATE_DIR:-${__kmi_state:-$HOME/.kmi}}/prompt"
-    \builtin local label='' mark='' rest=''
+    \builtin local label='' mark='' rest='' bound=''
     if [[ -f $file && -r $file ]]; then
       { IFS=' ' \builtin read -r label mark rest <"$file" } 2>/dev/null
     fi
@@ -31,7 +31,16 @@ if [[ -o interactive ]]; then
     fi
     [[ $label == *[^A-Za-z0-9._@/-]* || $#label -gt 64 ]] && label=''
     [[ $mark == ('!'|x) ]] || mark=''
-    \builtin typeset -g KMI_PROMPT="$label${label:+${mark:+ $mark}}"
+    # A project that is bound to other keys: the first of them, behind `>`.
+    file="${file%prompt}bindings"
+    if [[ -z $KMI_RUN_ID && -s $file && -f $file && -r $file ]]; then
+      while IFS=' ' \builtin read -r bound rest; do
+        [[ $PWD/ == "${rest%/}"/* && -f $rest/.kmi.toml ]] && \builtin break
+        bound=''
+      done <"$file" 2>/dev/null
+      [[ ,$bound, == (*,"$label",*|*[^A-Za-z0-9._@/,-]*) ]] && bound=''
+    fi
+    \builtin typeset -g KMI_PROMPT="$label${label:+${mark:+ $mark}}${bound:+>${bound%%,*}}"
     # PROMPT names it by its place in psvar, whose text zsh shows as it is: no %, !, $ counts.
     psvar[19]=${KMI_PROMPT:+[$KMI_PROMPT] }
     if [[ ${KMI_PROMPT_AUTO-1} != 0 && -z $STARSHIP_SHELL$POSH_THEME$P9K_VERSION \

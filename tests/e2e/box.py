@@ -62,6 +62,7 @@ class Box:
             "KIMI_CODE_OAUTH_HOST": "http://127.0.0.1:9",
             "KMI_AUTHS_DIR": str(self.auths),
             "KMI_STATE_DIR": str(self.state),
+            "KMI_USAGE_CACHE_SECONDS": "0",
             "KMI_ENV_PATH": str(root / "no.env"),
         }
         if not _kmi_is_installed():

@@ -86,9 +86,10 @@ def test_nothing_in_the_file_is_obeyed(desk: Desk, shell: str) -> None:
     opened = desk.open(shell)
     for name, content in hostile(trap).items():
         write_private(desk.world.state / "prompt", content)
+        write_private(desk.world.state / "bindings", content.replace(b"\n", b" /\n"))
         opened.do("true")
         shown = opened.value('"$KMI_PROMPT"')
-        assert re.fullmatch(r"([A-Za-z0-9._@/-]+( [!x])?)?", shown), name
+        assert re.fullmatch(r"([A-Za-z0-9._@/-]+( [!x])?(>[a-z]+)?)?", shown), name
         assert not trap.exists(), name
         if name == "no-newline":
             assert shown == "work !"
@@ -115,6 +116,29 @@ def test_inside_a_run_the_environment_counts(desk: Desk, shell: str) -> None:
     inside = desk.open(shell, env={"KMI_RUN_ID": "0123456789ab", "KMI_ACTIVE_KEY": "home"})
     inside.do("true")
     assert inside.value('"$KMI_PROMPT"') == "home"
+
+
+def test_a_project_that_is_bound_to_another_key(desk: Desk, shell: str) -> None:
+    world = desk.world
+    odd = world.cwd / "a [b] *c" / "inner"
+    (world.cwd / "other").mkdir()
+    odd.mkdir(parents=True)
+    for folder, keys in ((odd.parent, ["home", "team/ci@x"]), (world.cwd / "other", ["work"])):
+        done = world.kmi("bind", *keys, cwd=folder)
+        assert done.returncode == 0, done
+    opened = desk.open(shell)
+    seen = []
+    for folder in (world.cwd, odd, world.cwd / "other", odd.parent):
+        opened.do(f"cd '{folder}'")
+        seen.append(opened.value('"$KMI_PROMPT"'))
+    desk.kmi("use", "team/ci@x")
+    opened.do("true")
+    seen.append(opened.value('"$KMI_PROMPT"'))
+    (odd.parent / ".kmi.toml").unlink()
+    desk.kmi("use", "work")
+    opened.do("true")
+    seen.append(opened.value('"$KMI_PROMPT"'))
+    assert seen == ["work", "work>home", "work", "work>home", "team/ci@x", "work"]
 
 
 def test_status_and_pipestatus_are_kept(desk: Desk, shell: str) -> None:
