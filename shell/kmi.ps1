@@ -9,7 +9,7 @@ $global:__kmi_state = '' #: state
 #: begin wrap
 # The client, on a key that works.
 function global:kimi { #: name
-    & kmi run -- kimi @args #: kmi
+    & kmi run '--' kimi @args #: kmi
 }
 
 #: end wrap
