@@ -376,8 +376,13 @@ class App:
         from kmi.files import append_line
         from kmi.store import record_line
 
-        if not self.changes or self.audited or self._settings is None or self.dry_run:
+        if not self.changes or self.audited:
             return
+        try:
+            if self.dry_run:
+                return
+        except KmiError:
+            return  # the settings are what is wrong: where to write is not known
         record = {
             "schema": 1,
             "ts": utc_text(self.now()),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kmi.model import ApiKey, Hold, KeyState, Window
-from kmi.polling import CLAIM_S, FLOOR_S, Pace, claimed, due, next_due, next_poll
+from kmi.polling import CLAIM_S, FLOOR_S, Pace, blocked, claimed, due, next_due, next_poll
 from kmi.transitions import apply_usage, apply_usage_failure
 from kmi.urls import parse_base_url
 from kmi.usages import UsageReading
@@ -116,7 +116,9 @@ states = st.builds(
     usage_tried_at=st.none() | times,
     usage_wait_until=st.none() | times,
 )
-paces = st.builds(Pace, st.floats(1.0, 1e6), st.floats(60.0, 1e6), st.integers(0, 5))
+paces = st.builds(
+    Pace, st.floats(1.0, 1e6), st.floats(60.0, 1e6), st.integers(0, 5), first=st.just(True)
+)
 
 
 @given(states, paces)
@@ -135,6 +137,17 @@ def test_every_key_is_polled_again_some_day(state: KeyState, pace: Pace) -> None
         assert state.hold.verdict == "banned"
     else:
         assert at <= NOW + FLOOR_S + max(pace.cache_s, pace.recheck_s, 86400.0)
+
+
+@given(states, paces)
+def test_by_itself_only_a_key_that_was_asked_about_before(state: KeyState, pace: Pace) -> None:
+    """Or one that is blocked, which something was heard of."""
+    shy = pace._replace(first=False)
+    if state.usage_tried_at is None and not blocked(state, NOW):
+        assert next_poll(key(), state, shy, NOW) is None
+        assert due([key()], {"id-a": state}, shy, NOW) == []
+    elif state.usage_tried_at is not None and state.usage_tried_at <= NOW:
+        assert next_poll(key(), state, shy, NOW) == next_poll(key(), state, pace, NOW)
 
 
 @given(st.lists(states, max_size=8), paces, st.none() | times)
