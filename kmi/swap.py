@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -195,8 +194,3 @@ def live_key(snapshot: Snapshot, keys: tuple[ApiKey, ...]) -> ApiKey | None:
 
     key_id = key_id_of(secret)
     return next((key for key in keys if key.key_id == key_id), None)
-
-
-def client_dir_exists(snapshot: Snapshot) -> bool:
-    """Whether the client has a home at all."""
-    return os.path.isdir(os.path.dirname(snapshot.path))
