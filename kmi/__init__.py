@@ -31,6 +31,7 @@ Where things happen:
 ``kimi_config``    the edit of that ``config.toml``, proven by a second parse (pure)
 ``config_file``    the same file on disk: read, compare, replace, back up
 ``store``          ``state.json`` under its lock, and the append-only records
+``auditing``       who changed what, and what was refused
 ``clients``        which client a program is, and how it takes a key
 ``client_args``    what a client's command line means (pure)
 ``launcher``       how one process gets its own key (pure)

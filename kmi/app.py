@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
 from kmi import shell_files
 from kmi.errors import ConfigError, KmiError
-from kmi.timezones import find_timezone, show_time, utc_text
+from kmi.timezones import find_timezone, show_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -336,20 +335,6 @@ class App:
         """A moment, in the person's time zone."""
         return show_time(at, find_timezone(self.settings.timezone))
 
-    def actor(self) -> str:
-        """Who audit records name."""
-        if self.settings.audit_actor:
-            return self.settings.audit_actor
-        for name in ("LOGNAME", "USER", "USERNAME"):
-            if self.env.get(name):
-                return self.env[name]
-        from getpass import getuser
-
-        try:
-            return getuser()
-        except (OSError, KeyError, ImportError):
-            return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
-
     def audit(self, transaction: Transaction, outcome: str, **fields: Any) -> None:
         """Append the one audit record of this command.
 
@@ -358,44 +343,7 @@ class App:
             outcome: "changed", "unchanged" or "denied".
             fields: before and after, and what it was about; never a secret.
         """
-        transaction.record_audit(
-            {
-                "schema": 1,
-                "ts": utc_text(self.now()),
-                "event": "audit",
-                "actor": self.actor(),
-                "command": self.command,
-                "outcome": outcome,
-                **fields,
-            }
-        )
-        self.audited = True
+        from kmi.auditing import audit_record
 
-    def audit_denied(self, error: KmiError) -> None:
-        """Record that a command which changes state was refused, if nothing was recorded yet."""
-        from kmi.files import append_line
-        from kmi.store import record_line
-
-        if not self.changes or self.audited:
-            return
-        try:
-            if self.dry_run:
-                return
-        except KmiError:
-            return  # the settings are what is wrong: where to write is not known
-        record = {
-            "schema": 1,
-            "ts": utc_text(self.now()),
-            "event": "audit",
-            "actor": self.actor(),
-            "command": self.command,
-            "outcome": "denied",
-            "error": error.code,
-        }
-        try:
-            self.store.prepare()
-            # Without the lock: it may be the very thing that could not be had.
-            append_line(self.store.path("audit.jsonl"), record_line(record))
-        except (OSError, KmiError):
-            return
+        transaction.record_audit(audit_record(self, outcome, **fields))
         self.audited = True

@@ -232,7 +232,9 @@ def _dispatch(name: str, rest: list[str], screen: Screen, options: GlobalOptions
         return code
     except KmiError as error:
         if app is not None and not isinstance(error, UsageError):
-            app.audit_denied(error)
+            from kmi.auditing import audit_denied
+
+            audit_denied(app, error)
         return _report(error, screen, running)
     except (KeyboardInterrupt, BrokenPipeError):
         raise
