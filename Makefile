@@ -34,6 +34,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.shell
 	$(BIN)/python -m benchmarks.health
+	$(BIN)/python -m benchmarks.proxy
 
 docs: $(VENV)/installed
 	$(BIN)/python -m docs.generate

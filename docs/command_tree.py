@@ -84,7 +84,7 @@ def _add(
             for choice in action._choices_actions:  # noqa: SLF001
                 children[choice.dest] = choice.help or ""
         elif action.option_strings:
-            if action.dest != "help":
+            if action.dest != "help" and action.help != argparse.SUPPRESS:
                 kind = "" if action.nargs == 0 else _kind(path, action)
                 value = "" if action.nargs == 0 else placeholder(action)
                 options.append(Option(tuple(action.option_strings), action.help or "", kind, value))

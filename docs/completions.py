@@ -59,9 +59,9 @@ def fish() -> str:
         lines += [f"child\t{name}\t{about}" for name, about in node.children.items()]
         lines += [f"word\t{kind}" for kind in node.words]
         if lines:
-            rows.append(
-                f"        case {node.path if node.path.isalpha() else quote('fish', node.path)}"
-            )
+            # As fish_indent has it: no quotes where none are needed.
+            plain = node.path.replace("-", "").isalpha()
+            rows.append(f"        case {node.path if plain else quote('fish', node.path)}")
             rows.append("            " + _fish_print(lines, "                "))
     common = [f"{name}\t{about}" for name, about in GLOBAL_OPTIONS]
     shown = "        " + _fish_print(common, "            ")

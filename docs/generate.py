@@ -11,6 +11,7 @@ from docs.manpage import manpage
 from kmi.cli import COMMANDS, build_parser
 from kmi.commands.config import shown_value
 from kmi.errors import EXIT_CODES
+from kmi.records import COMMON, EVENTS
 from kmi.settings import RUNTIME_NAMES, SHELL_NAMES, TABLE
 from kmi.verdict_table import RULES
 
@@ -90,6 +91,32 @@ def exit_codes() -> str:
     )
 
 
+def records() -> str:
+    """The events of the record files."""
+    files: dict[str, list[str]] = {}
+    for name, event in EVENTS.items():
+        files.setdefault(event.file, []).append(name)
+    lines = [
+        "# Records\n\n",
+        NOTE,
+        "Lines of JSON below `~/.kmi` (`KMI_STATE_DIR`), one object a line, ASCII only. "
+        "No prompt text and no secret is in any of them. Every line has\n\n",
+        "| field | |\n| --- | --- |\n",
+        *(f"| `{field}` | {about} |\n" for field, about in COMMON.items()),
+    ]
+    for file, names in files.items():
+        lines.append(f"\n## `{file}`\n")
+        for name in names:
+            event = EVENTS[name]
+            lines.append(f"\n`{name}`: {event.about}.\n")
+            if event.fields:
+                lines.append("\n| field | |\n| --- | --- |\n")
+            for field, about in event.fields.items():
+                where = ", where it applies" if field in event.optional else ""
+                lines.append(f"| `{field}` | {about}{where} |\n")
+    return "".join(lines)
+
+
 def commands() -> str:
     """The help of every command."""
     os.environ["COLUMNS"] = "90"
@@ -109,7 +136,7 @@ def _usage(parser: argparse.ArgumentParser) -> str:
     words = [parser.prog]
     for action in parser._actions:  # noqa: SLF001 - argparse has no public way to list them
         if action.option_strings:
-            if action.dest != "help":
+            if action.dest != "help" and action.help != argparse.SUPPRESS:
                 value = f" {_value(action)}" if action.nargs != 0 else ""
                 words.append(f"[{action.option_strings[0]}{value}]")
         elif action.nargs == "*":
@@ -131,11 +158,11 @@ def _options(parser: argparse.ArgumentParser) -> list[str]:
                 usage = _usage(action.choices[choice.dest])
                 lines.append(f"- `{usage}`: {choice.help}\n")
                 lines += ["  " + line for line in _options(action.choices[choice.dest])]
-        elif action.option_strings and action.dest != "help":
+        elif action.option_strings and action.dest != "help" and action.help != argparse.SUPPRESS:
             value = f" {_value(action)}" if action.nargs != 0 else ""
             names = ", ".join(f"`{name}{value}`" for name in action.option_strings)
             lines.append(f"- {names}: {action.help}\n")
-    return lines + (["\n"] if lines and "kmi keys " not in parser.prog else [])
+    return lines + (["\n"] if lines and parser.prog.count(" ") == 1 else [])
 
 
 def _value(action: argparse.Action) -> str:
@@ -149,6 +176,7 @@ PAGES = {
     "reference/exit-codes.md": exit_codes,
     "reference/upstream.md": upstream,
     "reference/commands.md": commands,
+    "reference/records.md": records,
 }
 
 

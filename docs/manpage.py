@@ -26,6 +26,8 @@ FILES = (
     ("~/.kmi/state.json", "what kmi knows of the keys: never a secret"),
     ("~/.kmi/prompt", "what prompts show: the label, and ! for warn, x for out"),
     ("~/.kmi/labels", "the labels, for completion"),
+    ("~/.kmi/proxy.token", "the token that clients of `kmi proxy' send as their API key"),
+    ("~/.kmi/logs/", "what the proxy says; see `kmi proxy-logs'"),
     ("~/.kmi/backups/", "client configs as they were; see `kmi undo'"),
     ("~/.kimi/config.toml", "the config of kimi-cli; KIMI_SHARE_DIR moves it"),
     ("~/.kimi-code/config.toml", "the config of Kimi Code; KIMI_CODE_HOME moves it"),

@@ -44,9 +44,12 @@ class App:
         self.command = command
         self.audited = False
         self.changes = False
+        # Statuses of keys that were asked about on the way: the one record of the command tells.
+        self.learnt: dict[str, Any] = {}
         self._dry_run = dry_run
         self._announced = False
         self._settings: Settings | None = None
+        self._locale: str | None = None
         self._keyring: Keyring | None = None
         self._store: Store | None = None
         self._project: Project | None = None
@@ -68,15 +71,28 @@ class App:
             from kmi.settings import load_settings
 
             settings, problems = load_settings(self.env)
+            self._locale = settings.locale
+            if settings.locale != "en":
+                self.screen.warning_word = self.words("mode.warning")
             for problem in problems:
                 if problem.fatal:
                     raise ConfigError(f"{problem.where}: {problem.what}", problem.fix)
-                self.screen.warn(str(problem))
+                self.screen.warn(self.words.problem(problem))
             self._settings = settings
-            if settings.locale != "en":
-                self.screen.warning_word = self.words("mode.warning")
             self._announce()
         return self._settings
+
+    @property
+    def locale(self) -> str:
+        """The person's language, also when a setting is wrong."""
+        if self._locale is None:
+            from kmi.settings import load_settings
+
+            try:
+                self._locale = load_settings(self.env)[0].locale
+            except KmiError:
+                self._locale = "ru" if self.env.get("KMI_LOCALE") == "ru" else "en"
+        return self._locale
 
     @property
     def dry_run(self) -> bool:
@@ -103,9 +119,9 @@ class App:
 
             keyring = load_keyring(self.settings, change_modes=not self.dry_run)
             for notice in keyring.notices:
-                self.screen.warn(notice)
+                self.screen.warn(self.words.sentence(notice))
             for problem in keyring.problems:
-                self.screen.warn(str(problem))
+                self.screen.warn(self.words.problem(problem))
             self._keyring = keyring
             self._keys_changed = False
         return self._keyring
@@ -124,9 +140,10 @@ class App:
             settings = self.settings
             self._store = Store(
                 settings.state_dir,
-                self.screen.note,
+                lambda text: self.screen.note(self.words.sentence(text)),
                 enforce_modes=settings.enforce_file_perms,
                 saved=self._show_in_shells,
+                ids=lambda: {key.label: key.key_id for key in self.keyring.keys},
             )
         return self._store
 
@@ -290,7 +307,7 @@ class App:
         from kmi.wording import Words
 
         english = self.screen.plain or self.screen.json
-        return Words("en" if english else self.settings.locale)
+        return Words("en" if english else self.locale)
 
     def patterns(self) -> tuple[Rule, ...]:
         """The person's own rows of the classification table, from ``patterns.toml``.

@@ -26,6 +26,7 @@ def audit_record(app: App, outcome: str, **fields: Any) -> dict[str, Any]:
         "command": app.command,
         "outcome": outcome,
         **fields,
+        **({"learnt": app.learnt} if app.learnt else {}),
     }
 
 

@@ -12,10 +12,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from kmi.paths import PACKAGE_PARENT
-from kmi.polling import claimed, due
+from kmi.polling import FLOOR_S, claimed, due
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from kmi.app import App
     from kmi.model import ApiKey
@@ -35,6 +35,19 @@ def due_now(app: App, state: State) -> list[ApiKey]:
         key
         for key in due(app.known(state), state.keys, app.own_pace, app.now())
         if key.secret is not None and key.label not in barred
+    ]
+
+
+def in_question(app: App, state: State, labels: Sequence[str]) -> list[ApiKey]:
+    """Those of some keys that were not asked about in the last five minutes."""
+    now, barred = app.now(), app.policy().unavailable
+    return [
+        key
+        for key in app.known(state)
+        if key.label in labels
+        and key.secret is not None
+        and key.label not in barred
+        and not 0.0 <= now - (state.key(key.key_id).usage_tried_at or 0.0) < FLOOR_S
     ]
 
 

@@ -53,12 +53,21 @@ COMMANDS = {
     "allow": Command("allow", "let a project's .kmi.toml count", changes=True),
     "deny": Command("deny", "let a project's .kmi.toml not count", changes=True),
     "keys": Command("keys", "list, add, remove, rename, enable, disable, check keys", changes=True),
+    "trace": Command("trace", "which key served which request of the proxy, and how evenly"),
+    "proxy": Command("proxy", "the local proxy: start, stop, restart, status", changes=True),
+    "proxy-stop": Command("proxy_stop", "the same as `kmi proxy stop`", changes=True),
+    "proxy-restart": Command("proxy_restart", "the same as `kmi proxy restart`", changes=True),
+    "proxy-logs": Command("proxy_logs", "what the proxy says, as it comes"),
+    "service": Command("service", "the proxy as a service of the user's", changes=True),
     "init": Command("init", "the line for a shell's start file: prompt, TAB, and `kimi`"),
     "completion": Command("completion", "the completion script of a shell"),
     "prompt": Command("prompt", "what prompts show of the active key"),
     "config": Command("config", "kmi's settings: show, validate, path"),
+    "doctor": Command("doctor", "check everything, each finding with its cure", changes=True),
     "undo": Command("undo", "take the last swap back", changes=True),
     "backups": Command("backups", "the backups of client configs"),
+    "audit": Command("audit", "who changed what, when, and what was refused"),
+    "clean": Command("clean", "remove old records, logs and backups of kmi's own", changes=True),
     "demo": Command("demo", "the main job in a throw-away home, on a fake API"),
 }
 
@@ -71,6 +80,7 @@ LEGACY_FLAGS = {
     "--health": ["health"],
     "--current": ["current"],
     "--status": ["status"],
+    "--trace": ["trace"],
 }
 
 USAGE = """\
@@ -223,28 +233,42 @@ def _dispatch(name: str, rest: list[str], screen: Screen, options: GlobalOptions
         app = App(os.environ, screen, name)
         app.changes = COMMANDS[name].changes
         command = _load(COMMANDS[name].module)
-        if running:
-            args = command.parse(rest, lambda: build_parser(name))  # type: ignore[attr-defined]
+        own = getattr(command, "parse", None)
+        if own is not None and own.__module__ == command.__name__:  # type: ignore[attr-defined]
+            # It reads plain words itself: argparse costs 5 ms.
+            args = own(rest, lambda: build_parser(name))
         else:
             args = build_parser(name).parse_args(rest)
         code = int(command.run(args, app))  # type: ignore[attr-defined]
         app.finish()
         return code
     except KmiError as error:
-        if app is not None and not isinstance(error, UsageError):
-            from kmi.auditing import audit_denied
-
-            audit_denied(app, error)
-        return _report(error, screen, running)
+        if not isinstance(error, UsageError):
+            _record_failure(app, error)
+        return _report(error, screen, running, app)
     except (KeyboardInterrupt, BrokenPipeError):
         raise
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         failure = KmiError(f"the system refused: {error.strerror or error}{where}", code="system")
-        return _report(failure, screen, running)
+        _record_failure(app, failure)
+        return _report(failure, screen, running, app)
     except Exception as error:  # noqa: BLE001 - the boundary: a bug becomes a report
+        _record_failure(app, KmiError("a bug", code="bug"))
         screen.error(*_bug_report(error))
         return EXIT_RUN_FAILED if running else EXIT_BUG
+
+
+def _record_failure(app: App | None, error: KmiError) -> None:
+    """Let the audit tell that a command which changes state failed; that it can't stops nothing."""
+    if app is None or not app.changes:
+        return
+    from contextlib import suppress
+
+    from kmi.auditing import audit_denied
+
+    with suppress(Exception):
+        audit_denied(app, error)
 
 
 def report_run_failure(error: KmiError) -> int:
@@ -252,13 +276,16 @@ def report_run_failure(error: KmiError) -> int:
     return _report(error, _screen(GlobalOptions()), running=True)
 
 
-def _report(error: KmiError, screen: Screen, running: bool) -> int:
+def _report(error: KmiError, screen: Screen, running: bool, app: App | None = None) -> int:
+    """Tell an error: to programs in English, to people in their language."""
+    from kmi.app import App
     from kmi.masking import mask_keys
 
     if screen.json and not running:
         message = mask_keys(error.message)
         screen.document({"error": {"code": error.code, "message": message, "fix": error.fix}})
-    screen.error(error.message, error.fix)
+    words = (app or App(os.environ, screen, "")).words
+    screen.error(words.sentence(error.message), words.sentence(error.fix or ""))
     return error.run_exit_code() if running else error.exit_code
 
 
@@ -291,12 +318,6 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     """The parser of one command; also what completions and the reference are made from."""
     import argparse
 
-    class Parser(argparse.ArgumentParser):
-        """A parser whose mistakes are one line, like every other error."""
-
-        def error(self, message: str) -> None:  # type: ignore[override]
-            raise UsageError(message, f"see `{self.prog} --help`")
-
     class Formatter(argparse.RawDescriptionHelpFormatter):
         """The usual one, which would import `shutil` for the width at every start."""
 
@@ -304,11 +325,20 @@ def build_parser(name: str) -> argparse.ArgumentParser:
             options["width"] = options.get("width") or _columns() - 2
             super().__init__(prog, **options)
 
+    class Parser(argparse.ArgumentParser):
+        """A parser whose mistakes are one line, like every other error; also those of actions."""
+
+        def __init__(self, **options: Any) -> None:
+            options.setdefault("formatter_class", Formatter)
+            super().__init__(**options)
+
+        def error(self, message: str) -> None:  # type: ignore[override]
+            raise UsageError(message, f"see `{self.prog} --help`")
+
     command = COMMANDS[name]
     parser = Parser(
         prog=f"kmi {name}",
         description=command.help[0].upper() + command.help[1:] + ".",
-        formatter_class=Formatter,
         allow_abbrev=False,
     )
     _load(command.module).configure(parser)  # type: ignore[attr-defined]
@@ -328,7 +358,8 @@ def _columns() -> int:
 
 def usage() -> str:
     """The page of `kmi --help`."""
-    lines = "".join(f"  {name:<10} {command.help}\n" for name, command in COMMANDS.items())
+    width = max(map(len, COMMANDS))
+    lines = "".join(f"  {name:<{width}} {command.help}\n" for name, command in COMMANDS.items())
     return USAGE.format(commands=lines)
 
 

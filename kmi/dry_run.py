@@ -17,10 +17,12 @@ def show_change(app: App, client: str, decision: Decision, *, adopt: bool) -> No
     key = decision.key
     assert key is not None  # noqa: S101 - the caller's decision has one
     snapshot = app.read_config(client)
-    app.screen.note(f"would use {key.label!r}: {decision.reason}")
+    words = app.words
+    why = words.sentence(decision.reason)
+    app.screen.note(words("swap.would", label=repr(key.label), why=why))
     diff: list[str] = []
     if key.secret is None:
-        app.screen.note("its api_key_command is not run in a dry run")
+        app.screen.note(words("swap.no-program"))
     else:
         raw = proposed(snapshot, key, adopt=adopt)[1]
         diff = config_diff(snapshot.raw or b"", raw, snapshot.path)

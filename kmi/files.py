@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SMALL_FILE_BYTES = 1024 * 1024
 
 #: Stands between the name of a file and the process that is writing it, in a temporary's name.
-_MARK = ".kmi-"
+TEMPORARY_MARK = ".kmi-"
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
@@ -140,7 +140,7 @@ def write_atomic(
 
 def _temporary_prefix(path: str) -> str:
     folder, name = os.path.split(path)
-    return os.path.join(folder, f".{name}{_MARK}")
+    return os.path.join(folder, f".{name}{TEMPORARY_MARK}")
 
 
 def _write_all(fd: int, data: bytes) -> None:
@@ -205,17 +205,25 @@ def sweep_temporaries(folder: str, name: str | None = None) -> None:
         folder: where to look.
         name: only those for a file of that name; all in a directory of kmi's own.
     """
+    for path in left_temporaries(folder, name):
+        _unlink_quietly(path)
+
+
+def left_temporaries(folder: str, name: str | None = None) -> list[str]:
+    """What `sweep_temporaries` would remove."""
     try:
         entries = os.listdir(folder)
     except OSError:
-        return
+        return []
+    left = []
     for entry in entries:
-        target, found, rest = entry.rpartition(_MARK)
+        target, found, rest = entry.rpartition(TEMPORARY_MARK)
         if not found or not target.startswith(".") or (name is not None and target[1:] != name):
             continue
         pid = rest.partition("-")[0]
         if pid.isdigit() and int(pid) != os.getpid() and not process_alive(int(pid)):
-            _unlink_quietly(os.path.join(folder, entry))
+            left.append(os.path.join(folder, entry))
+    return left
 
 
 def process_alive(pid: int) -> bool:

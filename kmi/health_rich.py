@@ -1,4 +1,4 @@
-"""`kmi health` for a terminal: the only module that knows rich, and imports it late."""
+"""`kmi health` for a terminal: it draws with rich, and imports it late."""
 
 from __future__ import annotations
 

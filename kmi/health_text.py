@@ -47,6 +47,8 @@ def percent(share: float) -> str:
 def advice_text(advice: Advice, words: Words, now: float, show_time: Callable[[float], str]) -> str:
     """The sentence of an advice."""
     values = dict(advice.values)
+    if "error" in values:
+        values["error"] = words.sentence(values["error"])
     if advice.at is not None:
         past = advice.at <= now
         values["when"] = words.ago(advice.at, now) if past else words.ahead(advice.at, now)

@@ -22,6 +22,11 @@ DEFEATING = {
     CLI: ("KIMI_API_KEY", "KIMI_BASE_URL"),
     CODE: ("KIMI_MODEL_NAME", "KIMI_MODEL_API_KEY", "KIMI_MODEL_BASE_URL"),
 }
+#: Variables that name a client's home, and, for kmi itself, the real one behind a private home.
+HOME_VARIABLES = {
+    CLI: ("KIMI_SHARE_DIR", "KMI_CLI_HOME"),
+    CODE: ("KIMI_CODE_HOME", "KMI_CLIENT_HOME"),
+}
 #: Headers that Kimi Code adds to every request; one of them may be the credential.
 HEADERS = "KIMI_CODE_CUSTOM_HEADERS"
 
@@ -69,6 +74,8 @@ def plan(
     *,
     label: str,
     pin: bool,
+    login: bool = False,
+    links: bool = True,
     nested: bool = False,
 ) -> Launch:
     """How a program gets a key (pure).
@@ -82,6 +89,8 @@ def plan(
         credential: the key, and where it is valid.
         label: names the key in notes.
         pin: the run was told a key, or must not follow the config for another reason.
+        login: the config has an OAuth login, which beats every variable.
+        links: a private home can be made, for the system has links.
         nested: the environment comes from a run of kmi, which set what would be reported.
     """
     cleared, notes = defeating(client, env, label, nested=nested)
@@ -95,11 +104,13 @@ def plan(
                 return Launch("pinned", by_variables, notes=notes)
             note = Note("run.own-config", {"label": repr(label)})
             return Launch("swapped", notes=(note,))
-        if call.subcommand in AGENTS[CLI]:
-            # They know no --config-file: it would be ignored in silence.
-            return Launch("pinned", by_variables, notes=notes)
-        return Launch("pinned", cleared, "file", notes)
-    if pin and client == CODE:
+        if call.subcommand not in AGENTS[CLI]:
+            return Launch("pinned", cleared, "file", notes)
+        # They know no --config-file: it would be ignored in silence.
+        if links or login:
+            return Launch("pinned", cleared, "home", notes)
+        return Launch("pinned", by_variables, notes=notes)
+    if pin and (client == CODE or login):
         return Launch("pinned", cleared, "home", notes)
     if pin:
         return Launch("pinned", by_variables, notes=notes)

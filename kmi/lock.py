@@ -136,20 +136,27 @@ def _failed(path: str, error: Exception) -> Exception:
 
 
 def _holder(path: str) -> str:
-    """Who holds the lock, as far as the system tells (Linux: /proc/locks)."""
+    """Who holds the lock, as far as the system tells."""
+    pid = holder_pid(path)
+    return "another kmi" if pid is None else process_name(pid)
+
+
+def holder_pid(path: str) -> int | None:
+    """The process that holds the lock; None where the system does not tell (Linux: /proc/locks)."""
     try:
         inode = os.stat(path).st_ino
         with open("/proc/locks", encoding="ascii") as locks:
             for line in locks:
                 parts = line.split()
                 if "->" not in parts and parts[1] == "FLOCK" and parts[5].endswith(f":{inode}"):
-                    return _process_name(int(parts[4]))
+                    return int(parts[4])
     except (OSError, ValueError, IndexError):
         pass
-    return "another kmi"
+    return None
 
 
-def _process_name(pid: int) -> str:
+def process_name(pid: int) -> str:
+    """A process by its number and name."""
     try:
         with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as comm:
             name = ascii(comm.read().strip())[1:-1]

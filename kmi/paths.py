@@ -103,13 +103,14 @@ def client_home(client: str, env: Mapping[str, str]) -> str:
     which kmi
     refuses to follow.
 
-    Inside a pinned run `KIMI_CODE_HOME` is a private home; kmi itself looks at the real one.
+    Inside a pinned run `KIMI_SHARE_DIR` or `KIMI_CODE_HOME` may be a private home; kmi itself
+    looks at the real one.
 
     Raises:
         ConfigError: ``KIMI_CODE_HOME`` is set but empty.
     """
     if client == "kimi-cli":
-        share = env.get("KIMI_SHARE_DIR", "")
+        share = env.get("KMI_CLI_HOME") or env.get("KIMI_SHARE_DIR", "")
         return os.path.abspath(share) if share else os.path.join(home(env), ".kimi")
     code = env.get("KMI_CLIENT_HOME") or env.get("KIMI_CODE_HOME")
     if code == "":

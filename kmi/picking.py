@@ -55,17 +55,21 @@ def decide(
             raise strict_error(app, binding, decision, named)
         if named is not None:
             raise KmiError(decision.reason, "see `kmi why`", code="not-usable")
-        why = out_words(app, state, decision)
-        raise out_of_keys(app, app.words.decision(decision), why, decision.back_at)
+        raise out_of_keys(app, decision.reason, decision.rejected, decision.back_at)
     return decision
 
 
 def out_of_keys(
     app: App, reason: str, why_not: Mapping[str, str], back_at: float | None
 ) -> KmiError:
-    """The error when no key can be used: which is out, why, and until when."""
+    """The error when no key can be used: which is out, why, and until when.
+
+    In the person's language, for only here its parts are known.
+    """
     words = app.words
-    details = "; ".join(f"{label}: {why}" for label, why in list(why_not.items())[:5])
+    reason = words.sentence(reason)
+    out = [(label, words.sentence(why)) for label, why in list(why_not.items())[:5]]
+    details = "; ".join(f"{label}: {why}" for label, why in out)
     more = words("run.and-more", count=len(why_not) - 5) if len(why_not) > 5 else ""
     if back_at is None:
         fix = words("run.reset-hint")
@@ -73,17 +77,6 @@ def out_of_keys(
     span = words.span(back_at - app.now())
     back = words("run.first-back", span=span, time=app.show_time(back_at))
     return TryLaterError(f"{reason}: {details}{more}", back, code="all-out")
-
-
-def out_words(app: App, state: State, decision: Decision) -> dict[str, str]:
-    """Why each key is out, in the person's language."""
-    words, now = app.words, app.now()
-    found = dict(decision.rejected)
-    for key in app.known(state):
-        if key.label in found:
-            known = state.key(key.key_id)
-            found[key.label] = words.rejected(key, known, found[key.label], now)
-    return found
 
 
 def strict_error(app: App, binding: Binding, decision: Decision, named: str | None) -> KmiError:
@@ -107,7 +100,7 @@ def strict_error(app: App, binding: Binding, decision: Decision, named: str | No
         )
     reason = f"{path} is strict and allows only {labels}, and none of them can be used now"
     error = out_of_keys(app, reason, out, decision.back_at)
-    error.fix = f"{error.fix}; or {change}"
+    error.fix = app.words.sentence(f"{error.fix}; or {change}")
     return error
 
 
@@ -161,5 +154,5 @@ def pick_and_commit(
         except KmiError as error:
             if named is not None:
                 raise
-            app.screen.warn(f"{error.message}; another key is used")
+            app.screen.warn(app.words.sentence(f"{error.message}; another key is used"))
             unavailable[picked.label] = "its api_key_command failed"

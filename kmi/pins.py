@@ -16,24 +16,30 @@ FILE = "config.toml"
 HOME = "home"
 ORIGIN = "origin"
 
-#: What Kimi Code 2.1.0 makes in its home; made there first, so that it is written through the
-#: links and nothing of the user's ends up in a private home.
-CODE_DIRS = (
-    "sessions",
-    "logs",
-    "cache",
-    "credentials",
-    "oauth",
-    "plugins",
-    "user-history",
-    "workspace-trust",
-    "bin",
-    "updates",
-)
-CODE_FILES = ("device_id", "session_index.jsonl", "workspaces.json", "tui.toml", "mcp.json")
-#: Files that Kimi Code replaces by rename, so that the link is lost; a cache of its own is not
-#: worth keeping, the others go back.
+CLI, CODE = "kimi-cli", "kimi-code"
+#: What kimi-cli 1.51.0 and Kimi Code 2.1.0 make in their homes; made there first, so that it is
+#: written through the links and nothing of the user's ends up in a private home.
+DIRS = {
+    CLI: (
+        *("sessions", "imported_sessions", "logs", "credentials", "mcp-oauth", "plugins"),
+        *("user-history", "prompt-cache", "telemetry", "bin"),
+    ),
+    CODE: (
+        *("sessions", "logs", "cache", "credentials", "oauth", "plugins", "user-history"),
+        *("workspace-trust", "bin", "updates"),
+    ),
+}
+FILES = {
+    CLI: (
+        *("device_id", "kimi.json", "mcp.json", "kimi_code_tips.json"),
+        *("latest_version.txt", "skipped_version.txt"),
+    ),
+    CODE: ("device_id", "session_index.jsonl", "workspaces.json", "tui.toml", "mcp.json"),
+}
+#: Files that a client replaces by rename, so that the link is lost, go back. Two caches of Kimi
+#: Code are not worth keeping; the index of kimi-cli's sessions is put together from both.
 CODE_CACHES = {"workspaces.json", "session_index.jsonl"}
+CLI_INDEX = "kimi.json"
 
 
 def start_mark(pid: int) -> str:
@@ -56,23 +62,23 @@ def create_file(directory: str, run_id: str, data: bytes) -> str:
     return path
 
 
-def create_home(directory: str, run_id: str, data: bytes, real: str) -> str:
-    """Make a private Kimi Code home for this process: links to the real one, but its own config.
+def create_home(directory: str, run_id: str, data: bytes, real: str, client: str) -> str:
+    """Make a private client home for this process: links to the real one, but its own config.
 
-    Sessions, credentials and history are the real ones; only the key is private. Measured with
-    Kimi Code 2.1.0 (docs/decisions/0001).
+    Sessions, credentials (with the locks beside them) and history are the real ones; only the key
+    is private. Measured with kimi-cli 1.51.0 and Kimi Code 2.1.0 (docs/decisions/0001).
 
     Returns:
-        the directory to put into ``KIMI_CODE_HOME``.
+        the directory to put into ``KIMI_SHARE_DIR`` or ``KIMI_CODE_HOME``.
     """
     folder = _folder(directory, run_id)
     _write(os.path.join(folder, ORIGIN), os.fsencode(real))
     home = os.path.join(folder, HOME)
     os.mkdir(home, 0o700)
     _write(os.path.join(home, FILE), data)
-    for name in CODE_DIRS:
+    for name in DIRS[client]:
         os.makedirs(os.path.join(real, name), 0o700, exist_ok=True)
-    for name in {*os.listdir(real), *CODE_FILES}:
+    for name in {*os.listdir(real), *FILES[client]}:
         if not name.startswith((FILE, f".{FILE}.")):
             os.symlink(os.path.join(real, name), os.path.join(home, name))
     return home
@@ -133,7 +139,12 @@ def _give_back(home: str, real: str) -> None:
         ):
             os.replace(mine, theirs)
         elif os.path.isfile(mine):
-            _unlink(mine)  # the real one was changed later, by another run
+            # The real one was changed later, by another run.
+            if name == CLI_INDEX:
+                from kmi.session_index import merge_files
+
+                merge_files(mine, theirs, os.path.join(real, "sessions"))
+            _unlink(mine)
 
 
 def _unlink(path: str) -> None:
@@ -145,10 +156,17 @@ def _unlink(path: str) -> None:
 
 def sweep(directory: str) -> None:
     """Remove the copies of processes that are gone."""
+    for folder in left(directory):
+        remove(folder)
+
+
+def left(directory: str) -> list[str]:
+    """The copies of processes that are gone."""
     try:
         names = os.listdir(directory)
     except OSError:
-        return
+        return []
+    found = []
     for name in names:
         parts = name.split("-")
         folder = os.path.join(directory, name)
@@ -157,9 +175,10 @@ def sweep(directory: str) -> None:
         if parts[2] != namespace():
             gone = _age_s(folder) > FOREIGN_KEPT_S
         else:
-            gone = not _alive(int(parts[0]), parts[1])
+            gone = not alive(int(parts[0]), parts[1])
         if gone:
-            remove(folder)
+            found.append(folder)
+    return found
 
 
 def _age_s(path: str) -> float:
@@ -169,7 +188,8 @@ def _age_s(path: str) -> float:
         return 0.0
 
 
-def _alive(pid: int, started: str) -> bool:
+def alive(pid: int, started: str) -> bool:
+    """Whether a process lives that started then (`start_mark`)."""
     if os.name == "nt":
         return True
     try:

@@ -208,10 +208,12 @@ def check_open(project: Project) -> None:
 def tell(app: App, project: Project) -> None:
     """Say once of each file that does not count why it does not, and remember that it was said."""
     fresh = [item for item in project.ignored if not item.told]
+    words = app.words
     for item in fresh:
-        app.screen.warn(f"{item.path} {item.why} ({item.fix})")
+        why, fix = words.sentence(item.why), words.sentence(item.fix)
+        app.screen.warn(words("binding.untold", path=item.path, why=why, fix=fix))
         for problem in item.problems:
-            app.screen.warn(str(problem))
+            app.screen.warn(words.problem(problem))
     if fresh and not app.dry_run:
         told = {item.path: item.content for item in fresh}
         with app.store.transaction():

@@ -30,12 +30,19 @@ def binding_lines(app: App, project: Project | None) -> list[str]:
     if project is None:
         return []
     lines = []
-    if project.binding is not None:
-        lines.append(f"bound by {project.binding.path}: {project.binding}")
-        lines += [f"  it names {label!r}: no such key" for label in _missing(app, project.binding)]
+    words = app.words
+    bound = project.binding
+    if bound is not None:
+        labels = words.sentence(str(bound))
+        lines.append(words("binding.bound", path=bound.path, binding=labels))
+        missing = _missing(app, bound)
+        lines += [words("binding.missing", label=repr(label)) for label in missing]
     if project.closed:
-        lines.append(f"no key: {project.closed_by} {project.closed}")
-    lines += [f"ignored: {item.path} {item.why} ({item.fix})" for item in project.ignored]
+        why = words.sentence(project.closed)
+        lines.append(words("binding.closed", path=project.closed_by, why=why))
+    for item in project.ignored:
+        why, fix = words.sentence(item.why), words.sentence(item.fix)
+        lines.append(words("binding.ignored", path=item.path, why=why, fix=fix))
     return lines
 
 

@@ -62,7 +62,8 @@ def refresh(
         chat: also one tiny request with each.
         programs: run the programs that give secrets; they may ask the person.
         audit: when a record is written: "changes" (the status of a key became another one),
-            "always" (to ask is this command's job), or "never" (the caller writes one).
+            "always" (to ask is this command's job), "later" (into the one record that the command
+            writes of something else, `App.learnt`), or "never" (the caller writes one).
     """
     from kmi.api import check_keys
 
@@ -84,6 +85,8 @@ def refresh(
         transaction.save()
         after = _statuses(app, transaction.state, keys)
         changed = {label for label in after if before[label] != after[label]}
+        if audit == "later":
+            app.learnt = {label: [before[label], after[label]] for label in sorted(changed)}
         if audit == "always" or (changed and audit == "changes"):
             named = set(after) if audit == "always" else changed
             app.audit(
@@ -104,13 +107,14 @@ def _with_secrets(
     barred = app.policy().unavailable
     for key in wanted:
         if key.label in barred:
-            app.screen.warn(f"{key.label!r} is not asked about: {barred[key.label]}")
+            why = f"{key.label!r} is not asked about: {barred[key.label]}"
+            app.screen.warn(app.words.sentence(why))
             failed[key.label] = barred[key.label]
         elif key.secret is not None or programs:
             try:
                 found.append((key, resolve_secret(key, app.env)))
             except KmiError as error:
-                app.screen.warn(error.message)
+                app.screen.warn(app.words.sentence(error.message))
                 failed[key.label] = "its api_key_command failed"
     return found, failed
 
@@ -170,4 +174,4 @@ def ensure_usage(app: App, binding: Binding | None) -> None:
     wanted = due(missing, state.keys, pace, now)
     if wanted:
         app.screen.note(app.words("run.asking-first", count=len(wanted)))
-        refresh(app, wanted)
+        refresh(app, wanted, audit="later")

@@ -44,8 +44,37 @@ class RunArgs:
         self.client: str | None = None
         self.pin = False
         self.adopt = False
+        self.proxy = False
+        self.proxy_stay = False
         self.dry_run = False
         self.command = list(command)
+
+
+def hand_over(
+    app: App, client: str, launch: Launch, run_id: str, data: bytes
+) -> tuple[Launch, list[str]]:
+    """Make the private config or home of a run, under the lock.
+
+    Args:
+        app: the world.
+        client: whose config it is.
+        launch: its ``private`` says what is to be made.
+        run_id: names it.
+        data: the config.
+
+    Returns:
+        the launch with the variables that lead to it, and the options that do.
+    """
+    from kmi import pins
+    from kmi.paths import client_home
+
+    directory = app.store.path("pins")
+    if launch.private == "file":
+        return launch, ["--config-file", pins.create_file(directory, run_id, data)]
+    real = client_home(client, app.env)
+    home = pins.create_home(directory, run_id, data, real, client)
+    at, origin = launcher.HOME_VARIABLES[client]
+    return launch._replace(variables={**launch.variables, at: home, origin: real}), []
 
 
 class Run:
@@ -164,6 +193,8 @@ class Run:
             None if config is None else config.key_variable,
             credential_of(key),
             label=key.label,
+            login=config is not None and config.has_login,
+            links=os.name != "nt",
             pin=self.args.pin or self.args.key is not None or self.strategy == "round-robin"
             or not write,
             nested=self.outer is not None,
@@ -181,6 +212,8 @@ class Run:
         if swapped is not None and swapped.changed:
             after = {"after": key.label, "key": key.key_id, "run": self.run_id}
             app.audit(transaction, "changed", client=self.client, before=swapped.before, **after)
+        elif app.learnt:
+            app.audit(transaction, "changed", run=self.run_id)
         return launch
 
     def _beside(self, snapshot: Snapshot, key: ApiKey, *, adopt: bool) -> bool:
@@ -200,7 +233,10 @@ class Run:
                 raise
             if error.code != "key-variable":
                 words, label = self.app.words, repr(key.label)
-                problem = {"problem": error.message, "fix": error.fix}
+                problem = {
+                    "problem": words.sentence(error.message),
+                    "fix": words.sentence(error.fix or ""),
+                }
                 self.app.screen.note(words("run.beside", label=label, **problem))
             return True
         return False
@@ -209,10 +245,8 @@ class Run:
         self, launch: Launch, snapshot: Snapshot, key: ApiKey, swapped: Swapped | None
     ) -> Launch:
         """Make the private config or home of a pinned run, and point the program at it."""
-        from kmi import pins
         from kmi.kimi_config import apply_edits
         from kmi.kimi_edits import minimal_config, pin_edits
-        from kmi.paths import client_home
         from kmi.swap import credential_of
 
         if not launch.private:
@@ -224,15 +258,9 @@ class Run:
             data = minimal_config(credential).encode()
         else:
             data = apply_edits(snapshot.config, pin_edits(snapshot.config, credential))
-        directory = self.app.store.path("pins")
-        if launch.private == "file":
-            path = pins.create_file(directory, self.run_id, data)
-            self.arguments = ["--config-file", path, *self.arguments]
-            return launch
-        real = client_home(self.client, self.app.env)
-        home = pins.create_home(directory, self.run_id, data, real)
-        variables = {**launch.variables, "KIMI_CODE_HOME": home, "KMI_CLIENT_HOME": real}
-        return launch._replace(variables=variables)
+        launch, options = hand_over(self.app, self.client, launch, self.run_id, data)
+        self.arguments = [*options, *self.arguments]
+        return launch
 
     def _remember(self, transaction: Transaction, key: ApiKey, launch: Launch, raw: bytes) -> None:
         """Let the next run take the quick way, if it would do the same without a word."""
@@ -294,7 +322,7 @@ class Run:
         app, words = self.app, self.app.words
         for note in launch.notes:
             app.screen.warn(words(note.message, **note.values))
-        label, why = repr(key.label), words.decision(decision)
+        label, why = repr(key.label), words.sentence(decision.reason)
         if decision.code == "named-anyway":
             app.screen.warn(words("run.named-anyway", label=label, why=why))
         elif self.outer is not None and key.label != self.outer:
@@ -336,6 +364,14 @@ class Run:
             with app.store.transaction() as transaction:
                 transaction.state.adopt_declined.append(self.client)
                 transaction.save()
+                app.audit(
+                    transaction,
+                    "changed",
+                    action="adopt",
+                    client=self.client,
+                    before="not asked",
+                    after="declined",
+                )
         return agreed
 
     def _show(self) -> int:
@@ -346,7 +382,7 @@ class Run:
         decision = self.decide(app.store.read(), {})
         if self.binding is not None and decision.key is not None:
             label = decision.key.label
-            why = app.words.decision(decision)
+            why = app.words.sentence(decision.reason)
             app.screen.note(app.words("run.would-use-once", label=repr(label), why=why))
             app.screen.planned(client=self.client, label=label, reason=decision.reason)
         else:

@@ -280,6 +280,14 @@ def _preferred(usable: Sequence[ApiKey], view: _View) -> list[ApiKey]:
     return [key for key in usable if view.rank(key) == best]
 
 
+def in_turn(
+    keys: Sequence[ApiKey], states: Mapping[str, KeyState], policy: Policy, *, now: float
+) -> list[ApiKey]:
+    """The keys that the round robin goes through at a moment."""
+    usable = [k for k in keys if not unusable(k, states.get(k.key_id, KeyState()), policy, now)]
+    return _preferred(usable, _View(states, policy, now, None)) if usable else []
+
+
 def _next(candidates: Sequence[ApiKey], order: Sequence[ApiKey], active: str | None) -> ApiKey:
     """The first candidate after the active key, in order, going round."""
     ids = [key.key_id for key in order]

@@ -32,7 +32,8 @@ def newest(state: State) -> Active | None:
 
 
 def prefer(state: State, client: str, now: float) -> None:
-    """Make a client's key the newest one: the person named it, so shells show it."""
+    """Make a client's key the newest one: the person named it, so shells and the proxy follow."""
+    state.chosen_at = now
     active = state.active.get(client)
     latest = newest(state)
     if active is not None and latest is not None and latest.label != active.label:
@@ -113,4 +114,5 @@ def _write(app: App, name: str, text: str) -> None:
     try:
         app.store.write(app.store.path(name), content.encode("ascii"), durable=False)
     except KmiError as error:
-        app.screen.warn(f"{error.message}; shells show what it held before")
+        why = f"{error.message}; shells show what it held before"
+        app.screen.warn(app.words.sentence(why))

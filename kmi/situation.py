@@ -56,7 +56,7 @@ def look(app: App, client: str) -> Situation:
     try:
         snapshot = app.read_config(client)
     except KmiError as error:
-        return found(None, None, "broken", error.message)
+        return found(None, None, "broken", words.sentence(error.message))
     config = snapshot.config
     if config is None:
         return found(None, None, "none", words("status.missing", path=path))

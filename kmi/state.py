@@ -69,6 +69,7 @@ class State:
             the id of the key that it gave last.
         adopt_declined: clients for which the person declined a provider of kmi's own.
         auto_rotate: since when `kmi rotate auto` is on, or None.
+        chosen_at: when a person last named the active key (`kmi use`, `kmi rotate`), or None.
         refresh_at: when a refresh in the background was started last, or None.
     """
 
@@ -79,6 +80,7 @@ class State:
     adopt_declined: list[str] = field(default_factory=list)
     auto_rotate: float | None = None
     refresh_at: float | None = None
+    chosen_at: float | None = None
     unknown: dict[str, Any] = field(default_factory=dict)
     unknown_of_keys: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -131,7 +133,12 @@ def encode(state: State) -> dict[str, Any]:
             "adopt_declined": list(state.adopt_declined),
         }
     )
-    for name, at in (("auto_rotate", state.auto_rotate), ("refresh_at", state.refresh_at)):
+    times = {
+        "auto_rotate": state.auto_rotate,
+        "refresh_at": state.refresh_at,
+        "chosen_at": state.chosen_at,
+    }
+    for name, at in times.items():
         if at is not None:
             table[name] = utc_text(at)
     return table
@@ -200,7 +207,7 @@ def decode(table: Any) -> State:
     if schema > SCHEMA:
         raise SchemaError(schema)
     known = {"schema", "active", "keys", "undo", "aliases", "adopt_declined"}
-    known |= {"auto_rotate", "refresh_at"}
+    known |= {"auto_rotate", "refresh_at", "chosen_at"}
     try:
         return State(
             keys={k: _decode_key(_dict(v)) for k, v in _dict(table.get("keys", {})).items()},
@@ -216,6 +223,7 @@ def decode(table: Any) -> State:
             adopt_declined=[_text(item) for item in _list(table.get("adopt_declined", []))],
             auto_rotate=_optional_time(table.get("auto_rotate")),
             refresh_at=_optional_time(table.get("refresh_at")),
+            chosen_at=_optional_time(table.get("chosen_at")),
             unknown={k: v for k, v in table.items() if k not in known},
             unknown_of_keys={
                 key_id: rest

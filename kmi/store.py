@@ -71,6 +71,7 @@ class Store:
         notice: what the person is told while kmi waits or repairs something.
         enforce_modes: tighten the directory when others can get into it.
         saved: called with the state after every save, while the lock is held.
+        ids: gives the key id of each label, for a state file that named keys by their labels.
 
     Attributes:
         last: the state that was read or saved last; None before.
@@ -83,12 +84,14 @@ class Store:
         *,
         enforce_modes: bool = True,
         saved: Callable[[State], None] | None = None,
+        ids: Callable[[], Mapping[str, str]] | None = None,
     ) -> None:
         self.directory = directory
         self.state_file = os.path.join(directory, "state.json")
         self._notice = notice
         self._enforce = enforce_modes
         self._saved = saved
+        self._ids = ids
         self.last: State | None = None
 
     def saved(self, state: State) -> None:
@@ -149,7 +152,10 @@ class Store:
                 f"can't read {self.state_file}: {error.strerror}", "check its owner and mode"
             ) from None
         try:
-            return decode(json.loads(data))
+            table = json.loads(data)
+            if isinstance(table, dict) and table.get("schema") != SCHEMA:
+                table = self._upgraded(table, data, under_lock=under_lock)
+            return decode(table)
         except SchemaError as error:
             raise ConfigError(
                 f"{self.state_file} has schema {error.found}, this kmi knows up to {SCHEMA}",
@@ -162,6 +168,26 @@ class Store:
             else:
                 self._notice(f"{self.state_file} can't be read; the next change sets it aside")
             return State()
+
+    def _upgraded(self, table: dict[str, Any], data: bytes, *, under_lock: bool) -> Any:
+        """The table in today's form, if it is of an older one; a copy of the file is kept."""
+        from kmi.migrations import schema_of, upgrade
+
+        schema = schema_of(table)
+        if schema is None or schema >= SCHEMA:
+            return table
+        ids = {} if self._ids is None else self._ids()
+        made = upgrade(table, ids, time.time())
+        if under_lock:
+            stamp = utc_text(time.time()).replace(":", "").replace("-", "").replace(".", "")
+            copy = f"{self.state_file}.schema-{schema}-{stamp}"
+            self.write(copy, data)
+            self.write(self.state_file, json.dumps(made, separators=(",", ":")).encode() + b"\n")
+            self._notice(
+                f"{self.state_file} was of schema {schema} and is of schema {SCHEMA} now; "
+                f"it is kept as {copy}"
+            )
+        return made
 
     def set_aside(self, path: str, error: Exception) -> None:
         """Rename one of kmi's own files that can't be read; the lock must be held."""

@@ -132,7 +132,7 @@ def swap(
         if raw == snapshot.raw:
             if too_open(snapshot):
                 tighten(snapshot)
-                app.screen.warn(f"{snapshot.path} could be read by others; it is 0600 now")
+                _warn(app, f"{snapshot.path} could be read by others; it is 0600 now")
             remember_active(app, transaction, client, key)
             return Swapped(False, before, snapshot, raw)
         try:
@@ -153,11 +153,10 @@ def _write(
 ) -> None:
     status = snapshot.status
     if status is not None and status.st_nlink > 1:
-        app.screen.warn(
-            f"{snapshot.path} has {status.st_nlink} hard links; the others keep the old content"
-        )
+        links = status.st_nlink
+        _warn(app, f"{snapshot.path} has {links} hard links; the others keep the old content")
     if too_open(snapshot):
-        app.screen.warn(f"{snapshot.path} could be read by others; it is 0600 now")
+        _warn(app, f"{snapshot.path} could be read by others; it is 0600 now")
     now = app.now()
     backup = app.backups.save(snapshot, now, transaction.state.ids_by_command())
     replace_config(snapshot, raw)
@@ -173,6 +172,10 @@ def _write(
     history = transaction.state.undo.setdefault(snapshot.client, [])
     history.append(entry)
     del history[:-UNDO_KEPT]
+
+
+def _warn(app: App, text: str) -> None:
+    app.screen.warn(app.words.sentence(text))
 
 
 def remember_active(app: App, transaction: Transaction, client: str, key: ApiKey) -> None:

@@ -35,15 +35,17 @@ BACKOFF_MAX_S = 3600.0
 WAIT_MAX_S = 86400.0
 
 
-def _counted(state: KeyState, now: float, *, error: bool) -> KeyState:
+def _counted(state: KeyState, now: float, *, error: bool, count: int = 1) -> KeyState:
     minute = int(now // 60)
     counts = {at: (answers, errors) for at, answers, errors in recent(state, now)}
     answers, errors = counts.get(minute, (0, 0))
-    counts[minute] = (answers + 1, errors + int(error))
+    counts[minute] = (answers + count, errors + count * int(error))
     return replace(state, traffic=tuple((at, *counts[at]) for at in sorted(counts)))
 
 
-def apply_success(state: KeyState, now: float, *, sent_at: float | None = None) -> KeyState:
+def apply_success(
+    state: KeyState, now: float, *, sent_at: float | None = None, count: int = 1
+) -> KeyState:
     """A model request was answered: it counts, and it ends a hold.
 
     Args:
@@ -51,8 +53,9 @@ def apply_success(state: KeyState, now: float, *, sent_at: float | None = None) 
         now: seconds since the epoch.
         sent_at: when the request was sent. One that was sent before the hold began proves
             nothing against it: long streams end after other requests were refused.
+        count: how many requests, where several are counted at once.
     """
-    state = _counted(state, now, error=False)
+    state = _counted(state, now, error=False, count=count)
     if state.hold is not None and sent_at is not None and sent_at < state.hold.since <= now:
         return state
     return replace(state, hold=None)

@@ -72,7 +72,7 @@ class Clients:
         self._open: dict[str, httpx.Client] = {}
         urls = [key.base_url for key in keys]
         try:
-            self._verify = _context(any(url.scheme == "https" for url in urls), cafile)
+            self._verify = tls_context(any(url.scheme == "https" for url in urls), cafile)
             for url in urls:
                 proxy = self.proxy_of(url)
                 if proxy not in self._open:
@@ -136,7 +136,7 @@ def _exempt(host: str, exempt: str) -> bool:
     return any(name and (name in {"*", host} or host.endswith(f".{name}")) for name in names)
 
 
-def _context(https: bool, cafile: str | None) -> ssl.SSLContext:
+def tls_context(https: bool, cafile: str | None = None) -> ssl.SSLContext:
     """The TLS settings. Loading the certificates takes 40 ms or more, so plain http does without.
 
     Without certificates nothing is trusted, so leaving them out can't weaken a connection.
@@ -256,4 +256,4 @@ def _failure_words(error: BaseException) -> str:
     return "the connection failed"
 
 
-__all__ = ["BODY_MAX", "Clients", "Reply", "obstacle", "send"]
+__all__ = ["BODY_MAX", "Clients", "Reply", "obstacle", "send", "tls_context"]

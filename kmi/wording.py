@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from kmi.health import MEANINGS, error_rate, left, status_of
-from kmi.messages import catalogue, message
+from kmi.health import MEANINGS, error_rate, left
+from kmi.messages import message
 from kmi.timezones import show_span
 
 if TYPE_CHECKING:
     from kmi.health import Status
-    from kmi.model import ApiKey, Decision, KeyState
+    from kmi.model import KeyState, Problem
 
 _WINDOWS = {"5h", "1d", "7d", "month", "plan"}
 
@@ -73,16 +73,15 @@ class Words:
             return self("reason.until-reset", what=what)
         return self("reason.back", what=what, span=self.span(status.until - now))
 
-    def rejected(self, key: ApiKey, state: KeyState, why: str, now: float) -> str:
-        """Why a key can't be used: by its status, or as the selection has it."""
-        status = status_of(key, state, now)
-        if self.locale == "en" or status.name not in {"disabled", "blocked", "exhausted"}:
-            return why
-        return f"{self.status(status.name)}: {self.reason(status, state, now)}"
+    def sentence(self, text: str) -> str:
+        """A sentence that was written in English where it arose: of an error, or a reason."""
+        if self.locale == "en" or not text:
+            return text
+        from kmi.translation import to_russian
 
-    def decision(self, decision: Decision) -> str:
-        """Why a key was picked; in English the decision itself says more than its code."""
-        name = f"decision.{decision.code}"
-        if self.locale == "en" or name not in catalogue("decision"):
-            return decision.reason
-        return self(name)
+        return to_russian(text)
+
+    def problem(self, problem: Problem) -> str:
+        """One line: where, what, and the fix."""
+        where, what, fix = (self.sentence(text) for text in problem[:3])
+        return str(problem._replace(where=where, what=what, fix=fix))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import kmi
+from kmi.messages.russian import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +29,17 @@ PURE = (
     *("envfile", "error_texts", "errors", "health", "holds", "kimi_config", "kimi_edits"),
     *("launcher", "masking", "model", "retry_after", "selection", "state", "timezones"),
     *("transitions", "urls", "usages", "verdict_table", "verdicts"),
-    *("messages.decision", "messages.health", "messages.mode", "messages.reason"),
-    *("messages.rotate", "messages.run", "messages.status", "messages.unit"),
-    *("overview", "polling"),
+    *("messages.binding", "messages.health", "messages.mode", "messages.reason"),
+    *("messages.rotate", "messages.run", "messages.status", "messages.swap"),
+    *("messages.unit", "messages.why"),
+    *(f"messages.russian.{table}" for table in TABLES),
+    *("overview", "polling", "records", "trace", "messages.trace"),
+    *("checks.finding", "messages.check", "messages.doctor"),
+    *("proxy.status", "proxy.tally"),
+    *("proxy.affinity", "proxy.answers", "proxy.events", "proxy.incoming", "proxy.limits"),
+    *("proxy.outcomes", "proxy.quota", "proxy.records", "proxy.view"),
+    *("proxy_edits", "service_units", "messages.proxy"),
+    *("proxy.chunks", "proxy.framing", "proxy.grammar"),
 )
 WORLDLY = {
     *("os", "time", "random", "socket", "subprocess", "httpx", "filelock", "pathlib", "shutil"),
@@ -46,15 +55,18 @@ DEPENDENCIES = {
         "kmi.verdicts",
         *("kmi.binding", "kmi.demo.stand_in"),
     },
+    "tomli": {"kmi.kimi_config"},
     "dotenv": {"kmi.envfile"},
     "filelock": {"kmi.lock"},
     "httpx": {"kmi.api", "kmi.upstream"},
     "certifi": {"kmi.upstream"},
-    "rich": {"kmi.health_rich", "kmi.commands.health"},
+    "rich": {"kmi.health_rich", "kmi.commands.health", "kmi.trace_rich", "kmi.commands.trace"},
     "argcomplete": {"kmi.argcompleting"},
 }
 #: A module of more lines has more than one reason to change.
 MAX_LINES, TARGET_LINES = 500, 400
+#: Written by `make docs`: nobody changes them for any reason.
+GENERATED = {"kmi.completion_table"}
 
 
 def type_checking(node: ast.AST) -> bool:
@@ -233,7 +245,7 @@ def lines_of(name: str) -> int:
     return len(FILES[name].read_text(encoding="utf-8").splitlines())
 
 
-@pytest.mark.parametrize("name", sorted(FILES))
+@pytest.mark.parametrize("name", sorted(set(FILES) - GENERATED))
 def test_modules_are_small(name: str) -> None:
     # The table of settings is one long table.
     assert lines_of(name) <= (MAX_LINES if name == "kmi.settings" else TARGET_LINES)

@@ -847,7 +847,7 @@ def test_every_problem_is_told_with_path_and_fix(world: World) -> None:
     assert "(did you mean KMI_KEY_LABEL?)" in done.stderr
     assert f"warning: {bad}:1: is not valid TOML (correct that line)" in done.stderr
     document: dict[str, Any] = world.document("config", "validate", code=78)
-    assert f"{bad}:1" in [problem["where"] for problem in document["problems"]]
+    assert (str(bad), 1) in [(f["path"], f["line"]) for f in document["findings"]]
 
 
 def test_a_file_name_cannot_drive_the_terminal(world: World) -> None:

@@ -604,12 +604,12 @@ def test_validate(home: World) -> None:
     assert home.kmi("config", "validate").returncode == 0
     path = file_in(home.cwd, TEAM + "other = 1\n")
     said = home.document("config", "validate", code=78)
-    assert f"{path}:2" in [problem["where"] for problem in said["problems"]]
+    assert (str(path), 2) in [(f["path"], f["line"]) for f in said["findings"]]
     path.write_text('keys = ["gone", "team"]\n')
     allow(home)
     said = home.document("config", "validate")
-    (problem,) = said["problems"]
-    assert problem["what"] == "names gone, which no key here is called"
+    (finding,) = [f for f in said["findings"] if f["severity"] != "ok"]
+    assert finding["what"] == "names gone, which no key here is called"
 
 
 def test_a_dry_run_of_a_bound_run(home: World) -> None:

@@ -351,6 +351,22 @@ def test_what_is_no_config_is_refused(raw: bytes, what: str) -> None:
     assert what in error.value.message
 
 
+#: Documents that tomllib of Python 3.11 refuses; kimi-cli reads with tomlkit, which takes them.
+NEWER_TOML = {
+    "a table over several lines": "extra = {\n  a = 1,\n}\n",
+    "an escape": 'extra = "\\e[1m"\n',
+    "a time without seconds": "extra = 07:32\n",
+}
+
+
+@pytest.mark.parametrize("name", NEWER_TOML)
+def test_what_the_client_reads_is_read(name: str) -> None:
+    text = NEWER_TOML[name] + config_text(OLD)
+    config = parse(text)
+    assert config.secret == OLD
+    assert apply_edits(config, swap_edits(config, CREDENTIAL)).decode() == text.replace(OLD, NEW)
+
+
 def test_a_config_of_just_1_mib_is_read() -> None:
     text = provider("[providers.p]").encode()
     config = parse(text + b"#" * (MAX_CONFIG_BYTES - len(text)))

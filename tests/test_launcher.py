@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +26,8 @@ WATCH = {"KIMI_CODE_WATCH": "1"}
 
 def planned(program: str | None, client: str, *arguments: str, **more: Any) -> Launch:
     """The plan for a call, with everything else as usual."""
-    options = {"env": {}, "variable": None, "pin": False, "nested": False, **more}
+    options: dict[str, Any] = {"env": {}, "variable": None, "pin": False, "nested": False}
+    options.update({"login": False, "links": True, **more})
     return plan(
         program,
         client,
@@ -35,6 +37,8 @@ def planned(program: str | None, client: str, *arguments: str, **more: Any) -> L
         Credential(SECRET, parse_base_url(URL)),
         label="alpha",
         pin=options["pin"],
+        login=options["login"],
+        links=options["links"],
         nested=options["nested"],
     )
 
@@ -47,9 +51,10 @@ def planned(program: str | None, client: str, *arguments: str, **more: Any) -> L
         (CLI, CLI, "", True, "pinned", "file", {}),
         (CLI, CLI, "--print -p hi", False, "pinned", "file", {}),
         (CLI, CLI, "-p acp", False, "pinned", "file", {}),
-        (CLI, CLI, "acp", False, "pinned", "", PINNED_BY_VARIABLES),
-        (CLI, CLI, "web", True, "pinned", "", PINNED_BY_VARIABLES),
-        (CLI, CLI, "--verbose term", False, "pinned", "", PINNED_BY_VARIABLES),
+        # These take no --config-file.
+        (CLI, CLI, "acp", False, "pinned", "home", {}),
+        (CLI, CLI, "web", True, "pinned", "home", {}),
+        (CLI, CLI, "--verbose term", False, "pinned", "home", {}),
         (CLI, CLI, "--config-file /x", False, "swapped", "", {}),
         (CLI, CLI, "--config-file=/x", False, "swapped", "", {}),
         (CLI, CLI, "--config {}", False, "swapped", "", {}),
@@ -82,6 +87,34 @@ def test_the_plan(
     assert [(note.message, dict(note.values)) for note in launch.notes] == [
         ("run.own-config", {"label": "'alpha'"})
     ] * own
+
+
+@pytest.mark.parametrize(
+    "program, client, arguments, private",
+    [
+        (CLI, CLI, "-p hi", "file"),
+        (CLI, CLI, "acp", "home"),
+        (CODE, CODE, "", "home"),
+        (None, CLI, "", "home"),
+        (None, CODE, "", "home"),
+    ],
+)
+@pytest.mark.parametrize("links", [True, False])
+def test_beside_a_login_no_variable_would_do(
+    program: str | None, client: str, arguments: str, private: str, links: bool
+) -> None:
+    env = {"KIMI_API_KEY": "stale"} if client == CLI else {}
+    call = {"pin": True, "login": True, "links": links, "env": env}
+    launch = planned(program, client, *arguments.split(), **call)
+    assert (launch.mode, launch.private) == ("pinned", private)
+    assert launch.variables == dict.fromkeys(env)
+
+
+def test_where_there_are_no_links_variables_have_to_do() -> None:
+    for pin in (False, True):
+        launch = planned(CLI, CLI, "acp", pin=pin, links=False)
+        assert (launch.mode, launch.private) == ("pinned", "")
+        assert launch.variables == PINNED_BY_VARIABLES
 
 
 @pytest.mark.parametrize("program", [CODE, None])
@@ -144,7 +177,7 @@ def test_a_config_of_its_own_keeps_the_exported_key() -> None:
 
 
 def test_the_secret_is_in_no_repr() -> None:
-    assert SECRET not in repr(planned(CLI, CLI, "acp"))
+    assert SECRET not in repr(planned(CLI, CLI, "acp", links=False))
     assert SECRET not in repr(Credential(SECRET, parse_base_url(URL)))
 
 
@@ -227,3 +260,48 @@ def test_the_runs_of_a_wrapper_that_calls_itself_end(world: World) -> None:
     done = world.kmi("run", "--", "loop", env={"KMI_DEPTH": str(MAX_DEPTH - 2)})
     assert done.returncode == 125, done
     assert f"nested {MAX_DEPTH} deep" in done.stderr
+
+
+LOGIN = f"""\
+default_model = "k"
+[providers.p]
+type = "kimi"
+base_url = "{URL}"
+api_key = ""
+[providers.p.oauth]
+key = "oauth/p"
+[models.k]
+provider = "p"
+model = "m"
+max_context_size = 9
+"""
+
+
+@pytest.mark.parametrize("command", [["my-script"], ["kimi", "acp"]])
+def test_beside_a_login_of_kimi_cli_every_program_has_a_home_with_its_key(
+    world: World, command: list[str]
+) -> None:
+    world.env["KMI_CLIENT"] = CLI
+    world.add_keys("alpha", "beta")
+    world.write_config(CLI, LOGIN)
+    real = world.config().parent
+    (real / "credentials").mkdir()
+    # Inside, kmi itself sees the real home.
+    inner = f'[ -z "$DEEPER" ] && DEEPER=1 {sys.executable} -m kmi run -k beta -- my-script'
+    text = f'echo "$KMI_ACTIVE_KEY $KIMI_API_KEY|$KIMI_SHARE_DIR"\n{inner}\ntrue'
+    for name in ("my-script", "kimi"):
+        world.script(name, text)
+    done = world.kmi("run", "-k", "alpha", "--", *command, env={"KIMI_API_KEY": "sk-stale"})
+    assert done.returncode == 0, done
+    seen = [line.split("|") for line in done.stdout.splitlines()]
+    assert [label for label, _ in seen] == ["alpha ", "beta "], done
+    for label, home in zip(("alpha", "beta"), (Path(home) for _, home in seen)):
+        config = (home / "config.toml").read_text()
+        assert secret_of(label) in config
+        assert "oauth" not in config
+        assert (home / "credentials").resolve() == real / "credentials"
+    assert world.config().read_text() == LOGIN
+    assert secret_of("alpha") not in done.stdout + done.stderr
+    # The next run removes what is left of both.
+    assert world.kmi("run", "-k", "beta", "--", "true").returncode == 0
+    assert world.files_with(secret_of("alpha"), world.state) == []

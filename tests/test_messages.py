@@ -20,10 +20,16 @@ ROOT = Path(kmi.__file__).parent
 MESSAGES = {name: texts for subject in SUBJECTS for name, texts in catalogue(subject).items()}
 #: The same in both languages.
 SAME = {"run.named-anyway", "run.detail", "status.client"}
+SAME |= {"swap.named-anyway", "binding.untold"}
 #: Modules in which every word to people comes from the catalogue.
 WORDED = (
     *("running", "background", "refresh", "health_text", "health_rich", "overview"),
     *("commands/health", "commands/status", "commands/current", "commands/rotate"),
+    "commands/doctor",
+    *("app", "dry_run", "picking", "project", "project_words", "shell_files", "swap"),
+    *("commands/run", "commands/swapping", "commands/use", "commands/why"),
+    *("proxied", "proxy/lifecycle", "proxy/launch", "proxy/token", "commands/proxy"),
+    *("commands/proxy_logs",),
 )
 SPEAKING = {"note", "warn", "ask", "detail"}
 NOW = 1_800_000_000.0
@@ -65,13 +71,14 @@ def literals() -> set[str]:
 
 def test_every_message_is_used_and_every_used_one_is_there() -> None:
     said = literals()
-    composed = ("reason.", "decision.", "unit.window-", "unit.status-", "unit.", "health.do-")
+    composed = ("reason.", "unit.window-", "unit.status-", "unit.", "health.do-")
     unused = {n for n in MESSAGES if n not in said and not n.startswith(composed)}
     assert unused == set()
     pattern = re.compile(rf"({'|'.join(SUBJECTS)})\.[a-z0-9-]*[a-z0-9]")
     asked = {text for text in said if pattern.fullmatch(text)}
     assert len(asked) > 60
-    files = {"health.py", "status.py"}
+    files = {"trace.jsonl", "health.py", "status.py"}
+    files |= {"proxy.json", "proxy.lock", "proxy.log", "proxy.token"}
     assert asked - set(MESSAGES) - files == set()
 
 
@@ -128,10 +135,3 @@ def test_a_disabled_key_says_by_whom() -> None:
     assert Words("en").reason(Status("disabled", "x", "auth-file"), KeyState(), NOW) == message(
         "en", "reason.auth-file"
     )
-
-
-def test_every_code_of_a_decision_has_words() -> None:
-    source = (ROOT / "selection.py").read_text(encoding="utf-8")
-    codes = set(re.findall(r'"([a-z-]+)"\)?$', source, re.MULTILINE))
-    codes &= {name.partition(".")[2] for name in catalogue("decision")}
-    assert {"active", "best", "only", "next", "soonest-reset"} <= codes

@@ -81,6 +81,7 @@ def test_the_wheel_holds_what_shells_need(built: dict[str, Path]) -> None:
     assert {f"kmi/shell/{name}" for name in SCRIPTS} <= names
     data = f"kmi-{kmi.__version__}.data/data"
     assert {f"{data}/{name}" for name in SHARED} <= names
+    assert "kmi/proxy/page.html" in names
     top = {name.split("/")[0] for name in names}
     assert top == {"kmi", f"kmi-{kmi.__version__}.dist-info", f"kmi-{kmi.__version__}.data"}
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kmi import pins
-from tests.conftest import write_private
+from kmi.session_index import merge_files
+from tests.conftest import CLI, CODE, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +57,7 @@ def private_home(tmp_path: Path) -> tuple[Path, Path, Path]:
     write_private(real / "device_id", "me")
     write_private(real / "sessions" / "s1" / "wire.jsonl", "talk")
     write_private(real / "my notes.txt", "mine")
-    home = Path(pins.create_home(str(tmp_path / "pins"), "r1", DATA, str(real)))
+    home = Path(pins.create_home(str(tmp_path / "pins"), "r1", DATA, str(real), CODE))
     return real, home, home.parent
 
 
@@ -83,7 +86,7 @@ def test_a_private_home(tmp_path: Path, umask: int) -> None:
         assert os.readlink(home / name) == str(real / name)
     assert not any(".kmi-" in name or ".tmp." in name for name in os.listdir(home))
     # Made in the real home first, so that the client writes through the link.
-    for name in pins.CODE_DIRS:
+    for name in pins.DIRS[CODE]:
         assert (real / name).is_dir()
     write_private(home / "sessions" / "s2.jsonl", "new talk")
     assert (real / "sessions" / "s2.jsonl").read_text() == "new talk"
@@ -92,16 +95,20 @@ def test_a_private_home(tmp_path: Path, umask: int) -> None:
     assert (real / "config.toml").read_text() == "the user's"
 
 
-def test_what_is_made_in_the_real_home_is_private(tmp_path: Path, umask: int) -> None:
+@pytest.mark.parametrize("client", [CLI, CODE])
+def test_what_is_made_in_the_real_home_is_private(tmp_path: Path, umask: int, client: str) -> None:
     real = tmp_path / "real"
     real.mkdir(0o700)
-    pins.create_home(str(tmp_path / "pins"), "r1", DATA, str(real))
-    for name in pins.CODE_DIRS:
+    home = Path(pins.create_home(str(tmp_path / "pins"), "r1", DATA, str(real), client))
+    for name in pins.FILES[client]:
+        assert os.readlink(home / name) == str(real / name)
+    for name in pins.DIRS[client]:
+        assert os.readlink(home / name) == str(real / name)
         assert mode(real / name) == 0o700
 
 
 def test_a_client_that_was_never_started_has_a_home_then(tmp_path: Path) -> None:
-    home = Path(pins.create_home(str(tmp_path / "pins"), "r1", DATA, str(tmp_path / "new")))
+    home = Path(pins.create_home(str(tmp_path / "pins"), "r1", DATA, str(tmp_path / "new"), CODE))
     assert (home / "config.toml").read_bytes() == DATA
     assert (tmp_path / "new" / "sessions").is_dir()
     assert not (tmp_path / "new" / "config.toml").exists()
@@ -153,6 +160,64 @@ def test_what_another_run_changed_later_wins(tmp_path: Path) -> None:
     pins.remove(str(folder))
     assert (real / "device_id").read_text() == "later"
     assert not folder.exists()
+
+
+def index(**sessions: str | None) -> dict[str, Any]:
+    """kimi-cli's index of sessions: the last one of each working directory."""
+    dirs = [
+        {"path": f"/{name}", "kaos": "local", "last_session_id": session}
+        for name, session in sessions.items()
+    ]
+    return {"work_dirs": dirs}
+
+
+def session(real: Path, path: str, name: str, at: float) -> None:
+    """A session of kimi-cli, written at a time."""
+    folder = hashlib.md5(path.encode(), usedforsecurity=False).hexdigest()
+    file = write_private(real / "sessions" / folder / name / "context.jsonl", "talk")
+    for item in (file, file.parent):
+        os.utime(item, (at, at))
+
+
+def test_the_sessions_of_two_runs_are_both_found_again(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    write_private(real / "kimi.json", json.dumps(index(a="old", b="old")))
+    home = Path(pins.create_home(str(tmp_path / "pins"), "r1", DATA, str(real), CLI))
+    for path, name, at in (("/a", "old", 1.0), ("/a", "mine", 2.0), ("/b", "old", 1.0)):
+        session(real, path, name, at)
+    session(real, "/b", "theirs", 3.0)
+    # kimi-cli writes beside it and renames, here and there.
+    (home / "kimi.json").unlink()
+    write_private(home / "kimi.json", json.dumps(index(a="mine", b="old", c="new")))
+    write_private(real / "kimi.json", json.dumps({**index(a="old", b="theirs", d="x"), "more": 1}))
+    pins.remove(str(home.parent))
+    assert not home.exists()
+    found = json.loads((real / "kimi.json").read_text())
+    assert found == {**index(a="mine", b="theirs", d="x", c="new"), "more": 1}
+    assert mode(real / "kimi.json") == 0o600
+
+
+def test_an_index_that_nobody_else_changed_goes_back_as_it_is(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    write_private(real / "kimi.json", json.dumps(index(a="old")))
+    home = Path(pins.create_home(str(tmp_path / "pins"), "r1", DATA, str(real), CLI))
+    (home / "kimi.json").unlink()
+    write_private(home / "kimi.json", json.dumps(index(a="mine")))
+    pins.remove(str(home.parent))
+    assert json.loads((real / "kimi.json").read_text()) == index(a="mine")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"work_dirs": 1}', '{"work_dirs": [1]}', "[" * 9999]
+)
+def test_what_is_no_index_changes_nothing(tmp_path: Path, text: str) -> None:
+    good = json.dumps(index(a="old"))
+    mine = write_private(tmp_path / "mine", text)
+    real = write_private(tmp_path / "real", good)
+    merge_files(str(mine), str(real), str(tmp_path))
+    assert real.read_text() == good
+    merge_files(str(real), str(mine), str(tmp_path))
+    assert mine.read_text() == text
 
 
 def test_a_folder_in_the_way_is_left_for_the_person(tmp_path: Path) -> None:

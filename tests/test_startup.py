@@ -118,9 +118,11 @@ def test_a_swap_imports_nothing_that_talks_or_waits(home: World) -> None:
 
 
 def test_looking_imports_nothing_heavy(home: World) -> None:
-    cold = imports(home, "current")
-    assert cold.code == 0
-    assert heads(cold.modules) & HEAVY == set()
+    # The config is read by the smaller parser, also before Python 3.11.
+    for command, spared in (("current", {"tomlkit"}), ("status", {"tomlkit", "argparse"})):
+        cold = imports(home, command)
+        assert cold.code == 0
+        assert heads(cold.modules) & (HEAVY | spared) == set()
     warm(home, "true")
     now = imports(home, "current")
     assert (now.code, now.out) == (0, "alpha\n")

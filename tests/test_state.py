@@ -53,7 +53,7 @@ json_values = st.recursive(
     max_leaves=5,
 )
 KNOWN = {"schema", "active", "keys", "undo", "aliases", "adopt_declined"}
-KNOWN |= {"auto_rotate", "refresh_at"}
+KNOWN |= {"auto_rotate", "refresh_at", "chosen_at"}
 states = st.builds(
     State,
     keys=st.dictionaries(words, key_states, max_size=3),
@@ -67,6 +67,7 @@ states = st.builds(
     adopt_declined=st.lists(words, max_size=2),
     auto_rotate=maybe_times,
     refresh_at=maybe_times,
+    chosen_at=maybe_times,
     unknown=st.dictionaries(words.filter(lambda w: w not in KNOWN), json_values, max_size=2),
 )
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmi.errors import EXIT_CONFIG, EXIT_OK
-from kmi.masking import mask_text
-from kmi.settings import CLIENTS, TABLE, Settings, load_settings
+from kmi.settings import CLIENTS, TABLE, Settings
 
 if TYPE_CHECKING:
     import argparse
@@ -18,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the actions."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("show", help="every setting with its value and its origin")
-    actions.add_parser("validate", help="check settings, keys, state and client configs")
+    actions.add_parser("validate", help="check settings, keys, state, bindings and client configs")
     actions.add_parser("path", help="where each file is")
 
 
@@ -82,30 +81,29 @@ def _paths(app: App, settings: Settings) -> dict[str, str]:
 
 
 def _validate(app: App) -> int:
+    """What is wrong, one line each; nothing is changed."""
+    from kmi.checks.finding import ERROR, OK, document, ordered, worst
+    from kmi.checks.site import Site
+    from kmi.doctor_text import where_and_what
     from kmi.validation import validate
 
-    settings, problems = load_settings(app.env)
-    found = [*problems, *validate(settings, app.env)]
-    fatal = any(problem.fatal for problem in found)
-    if app.screen.json:
-        app.screen.document(
-            {
-                "valid": not fatal,
-                "problems": [
-                    {
-                        "where": problem.where,
-                        "what": mask_text(problem.what),
-                        "fix": problem.fix,
-                        "severity": "error" if problem.fatal else "warning",
-                    }
-                    for problem in found
-                ],
-            }
-        )
-    else:
-        for problem in found:
-            kind = "error" if problem.fatal else "warning"
-            app.screen.data(f"{kind}: {mask_text(str(problem))}")
-        if not fatal:
-            app.screen.data("everything is valid" if not found else "valid, with warnings")
-    return EXIT_CONFIG if fatal else EXIT_OK
+    screen = app.screen
+    site = Site(app.env, app.now(), english=screen.plain or screen.json)
+    words = site.words
+    if site.settings.dry_run:
+        screen.warn(words("mode.dry-run"))
+    found = ordered(validate(site))
+    if screen.json:
+        screen.document(document(found))
+        return EXIT_CONFIG if worst(found) == ERROR else EXIT_OK
+    for finding in found:
+        if finding.severity == OK and not screen.verbose:
+            continue
+        name = "doctor.error" if finding.severity == ERROR else "mode.warning"
+        kind = OK if finding.severity == OK else words(name)
+        cure = f" ({finding.cure})" if finding.cure else ""
+        screen.data(f"{kind}: {where_and_what(words, finding)}{cure}")
+    if worst(found) != ERROR:
+        screen.data(words("doctor.all-valid" if worst(found) == OK else "doctor.valid"))
+        return EXIT_OK
+    return EXIT_CONFIG

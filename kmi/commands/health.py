@@ -41,6 +41,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     # What `kmi run` starts and does not wait for (`kmi.background`).
     parser.add_argument("--background", action="store_true", help=argparse.SUPPRESS)
+    # Keys whose last error left it open which window is full (`kmi.proxy.asking`).
+    parser.add_argument("--about", action="append", default=[], help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace, app: App) -> int:
@@ -48,7 +50,7 @@ def run(args: argparse.Namespace, app: App) -> int:
     if args.refresh and args.no_refresh:
         raise UsageError("--refresh and --no-refresh exclude one another", "leave one out")
     if args.background:
-        return _in_background(app)
+        return _in_background(app, args.about)
     if args.watch is not None:
         return _watch(args, app)
     done = _refresh(args, app, programs=True)
@@ -62,12 +64,16 @@ def run(args: argparse.Namespace, app: App) -> int:
     return EXIT_OK
 
 
-def _in_background(app: App) -> int:
-    from kmi.background import due_now, stop_in_time
+def _in_background(app: App, about: Sequence[str]) -> int:
+    from kmi.background import due_now, in_question, stop_in_time
     from kmi.refresh import refresh
 
     stop_in_time()
-    wanted = [] if app.dry_run else due_now(app, app.store.read())
+    state = app.store.read()
+    wanted = [] if app.dry_run else due_now(app, state)
+    if about and not app.dry_run:
+        known = {key.label for key in wanted}
+        wanted += [key for key in in_question(app, state, about) if key.label not in known]
     if wanted:
         refresh(app, wanted, programs=False)
     return EXIT_OK

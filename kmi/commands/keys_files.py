@@ -44,7 +44,9 @@ def add(args: argparse.Namespace, app: App) -> int:
         app.screen.note(f"would store {label!r}")
         app.screen.planned(action="add", label=label)
         return EXIT_OK
-    path = _store(app, label, fields)
+    with app.store.transaction() as transaction:
+        path = _store(app, label, fields)
+        app.audit(transaction, "changed", path=path, before=None, after=label)
     return _done(app, f"{label!r} is stored in {path}", "add", label=label, file=path)
 
 
@@ -126,10 +128,19 @@ def remove(args: argparse.Namespace, app: App) -> int:
     data, _ = read_regular(key.source)
     stamp = utc_text(app.now()).replace(":", "").replace("-", "")
     kept = app.store.path("backups", "keys", f"{stamp}-{os.path.basename(key.source)}")
-    app.store.prepare()
-    ensure_private_dir(os.path.dirname(kept))
-    app.store.write(kept, data)
-    os.unlink(key.source)
+    with app.store.transaction() as transaction:
+        ensure_private_dir(os.path.dirname(kept))
+        app.store.write(kept, data)
+        os.unlink(key.source)
+        app.audit(
+            transaction,
+            "changed",
+            path=key.source,
+            backup=kept,
+            key=key.key_id,
+            before=key.label,
+            after=None,
+        )
     app.forget_keyring()
     message = f"{key.label!r} is removed; a copy is kept in {kept}"
     return _done(app, message, "remove", label=key.label, file=key.source, copy=kept)
@@ -152,9 +163,9 @@ def rename(args: argparse.Namespace, app: App) -> int:
         app.screen.note(f"would rename {key.label!r} to {label!r}")
         app.screen.planned(action="rename", before=key.label, label=label)
         return EXIT_OK
-    app.store.write(key.source, new)
-    app.forget_keyring()
     with app.store.transaction() as transaction:
+        app.store.write(key.source, new)
+        app.forget_keyring()
         _relabel_active(app, transaction, key, label)
         transaction.save()
         app.audit(transaction, "changed", before=key.label, after=label, key=key.key_id)
@@ -189,6 +200,8 @@ def import_keys(args: argparse.Namespace, app: App) -> int:
         for problem in parsed.problems:
             app.screen.note(str(problem))
         for key in parsed.keys:
+            if key.secret is None:
+                continue  # a client knows no programs
             if key.key_id in seen:
                 app.screen.note(f"{snapshot.path}: a key there is known already")
                 continue
@@ -198,23 +211,37 @@ def import_keys(args: argparse.Namespace, app: App) -> int:
         raise UsageError(f"--label fits one key, and {len(found)} were found", "leave it out")
     if not found:
         app.screen.note("the clients' configs hold no new key")
-    labels = []
-    for client, key in found:
-        label = _new_label(app, args.label) if args.label else _free_label(app, client, key)
-        labels.append(label)
-        if app.dry_run or key.secret is None:
-            app.screen.note(f"would store {label!r}")
-            continue
-        fields = {
-            "KMI_KEY_LABEL": label,
-            "KMI_API_KEY": key.secret,
-            "KMI_UPSTREAM_BASE_URL": str(key.base_url),
-        }
-        app.screen.note(f"{label!r} is stored in {_store(app, label, fields)}")
+    if args.label:
+        _new_label(app, args.label)
     if app.dry_run:
+        labels = [args.label or _free_label(app, client, key) for client, key in found]
+        for label in labels:
+            app.screen.note(f"would store {label!r}")
         app.screen.planned(action="import", labels=labels)
         return EXIT_OK
+    with app.store.transaction() as transaction:
+        labels = []
+        try:
+            for client, key in found:
+                labels.append(_take(app, client, key, args.label))
+        finally:
+            # Also when the second of two can't be stored: the first one is there.
+            if labels or not found:
+                outcome = "changed" if labels else "unchanged"
+                app.audit(transaction, outcome, before=None, after=labels)
     return _done(app, "", "import", labels=labels)
+
+
+def _take(app: App, client: str, key: ApiKey, label: str | None) -> str:
+    """Store a key that a client's config holds, and return its label."""
+    label = label or _free_label(app, client, key)
+    fields = {
+        "KMI_KEY_LABEL": label,
+        "KMI_API_KEY": key.secret or "",
+        "KMI_UPSTREAM_BASE_URL": str(key.base_url),
+    }
+    app.screen.note(f"{label!r} is stored in {_store(app, label, fields)}")
+    return label
 
 
 def _free_label(app: App, client: str, key: ApiKey) -> str:
@@ -230,9 +257,6 @@ def _free_label(app: App, client: str, key: ApiKey) -> str:
 
 
 def _done(app: App, message: str, action: str, **fields: Any) -> int:
-    with app.store.transaction() as transaction:
-        outcome = "changed" if fields.get("labels", True) else "unchanged"
-        app.audit(transaction, outcome, **fields)
     if message:
         app.screen.note(message)
     if app.screen.json:

@@ -86,7 +86,7 @@ def _auto(app: App, client: str) -> int:
 def _tell_auto(app: App, proof: Proof, *, changed: bool, one_account: bool) -> None:
     screen, words = app.screen, app.words
     for label, why in proof.failed.items():
-        screen.warn(f"{label}: {words('rotate.failed')}: {why}")
+        screen.warn(f"{label}: {words('rotate.failed')}: {words.sentence(why)}")
     if one_account:
         screen.warn(words("rotate.one-account"))
     if screen.json:

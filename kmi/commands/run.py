@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kmi.app import App
 
 OPTIONS_WITH_VALUE = {"-k", "--key", "--strategy", "--client"}
+FLAGS = {"--pin", "--adopt", "--dry-run", "--proxy", "--proxy-stay"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +35,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--adopt",
         action="store_true",
         help="beside an OAuth login: add a provider of kmi's own and make it the default",
+    )
+    parser.add_argument(
+        "--proxy", action="store_true", help="through the local proxy, which is started if need be"
+    )
+    parser.add_argument(
+        "--proxy-stay", action="store_true", help="the same; the proxy stays when its runs end"
     )
     parser.add_argument("--dry-run", action="store_true", help="show what would happen, and stop")
 
@@ -59,7 +66,7 @@ def _read_plain(words: Sequence[str], args: RunArgs) -> bool:
     rest = list(words)
     while rest:
         word = rest.pop(0)
-        if word in {"--pin", "--adopt", "--dry-run"}:
+        if word in FLAGS:
             found[word[2:].replace("-", "_")] = True
         elif word in OPTIONS_WITH_VALUE and rest and not rest[0].startswith("-"):
             name, value = "key" if word == "-k" else word[2:], rest.pop(0)
@@ -92,6 +99,11 @@ def run(args: RunArgs, app: App) -> int:
             "name the client by its full path",
         )
     app.use_dry_run(args.dry_run)
+    args.proxy = args.proxy or args.proxy_stay
+    if args.proxy:
+        from kmi.proxied import check_args
+
+        check_args(args)
     typed, arguments = args.command[0], args.command[1:]
     program = find_program(typed, app.env, app.wanted_client(args.client))
     if program.client is not None:
@@ -99,4 +111,11 @@ def run(args: RunArgs, app: App) -> int:
         if read_call(program.client, arguments).hands_off(program.client):
             return become(program.path, args.command, passed_env(app.env))
     client = program.client or default_client(app.env, app.wanted_client(args.client))
+    if args.proxy or "KMI_PROXY_RUN" in app.env:
+        from kmi import proxied
+
+        told = args.key is not None or args.strategy is not None or args.pin
+        if args.proxy or (proxied.inside(app.env) and not told):
+            return proxied.run_proxied(app, args, program, client, arguments)
+        app.env = proxied.outside(app.env)
     return Run(app, args, program, client, arguments).start()

@@ -14,6 +14,7 @@ from kmi.timezones import utc_text
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Sequence
 
     from kmi.app import App
     from kmi.state import State
@@ -24,7 +25,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--client", choices=CLIENTS, help="whose config is meant")
 
 
-def run(args: argparse.Namespace, app: App) -> int:
+class StatusArgs:
+    """The command line, when nothing stands on it."""
+
+    client: str | None = None
+
+
+def parse(
+    words: Sequence[str], parser: Callable[[], argparse.ArgumentParser]
+) -> StatusArgs | argparse.Namespace:
+    """Read the words. The bare command, which prompts and people repeat, needs no argparse."""
+    return parser().parse_args(words) if words else StatusArgs()
+
+
+def run(args: StatusArgs | argparse.Namespace, app: App) -> int:
     """Show mode, clients, keys and what is active; nothing is asked upstream."""
     chosen = app.client(args.client)
     situations = {client: look(app, client) for client in CLIENTS}

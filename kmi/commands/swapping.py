@@ -56,7 +56,8 @@ def swap_now(app: App, client: str, *, named: str | None, adopt: bool) -> int:
 
     if app.binding is not None:
         # The config is shared by every project; a bound run does not take its key from there.
-        app.screen.note(f"runs here keep to {app.binding.path}: {app.binding}")
+        labels = app.words.sentence(str(app.binding))
+        app.screen.note(app.words("swap.bound", path=app.binding.path, binding=labels))
     if app.dry_run:
         return _show(app, client, pick(app.store.read(), {}), adopt=adopt)
     if named is None and app.settings.require_usage:
@@ -73,9 +74,10 @@ def swap_now(app: App, client: str, *, named: str | None, adopt: bool) -> int:
 def _tell(
     app: App, client: str, decision: Decision, key: ApiKey, before: str | None, *, changed: bool
 ) -> None:
-    screen = app.screen
+    screen, words = app.screen, app.words
+    label, why = repr(key.label), words.sentence(decision.reason)
     if decision.code == "named-anyway":
-        screen.warn(f"{key.label!r}: {decision.reason}")
+        screen.warn(words("swap.named-anyway", label=label, why=why))
     if screen.json:
         screen.document(
             {
@@ -88,10 +90,9 @@ def _tell(
                 "reason": decision.reason,
             }
         )
-    elif changed:
-        screen.note(f"{client} now uses {key.label!r}: {decision.reason}")
     else:
-        screen.note(f"{client} uses {key.label!r} already: {decision.reason}")
+        name = "swap.now" if changed else "swap.already"
+        screen.note(words(name, client=client, label=label, why=why))
 
 
 def _show(app: App, client: str, decision: Decision, *, adopt: bool) -> int:

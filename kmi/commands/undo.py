@@ -55,7 +55,7 @@ def run(args: argparse.Namespace, app: App) -> int:
                 continue
         else:
             raise TryLaterError(f"{client}'s config keeps changing", "close what writes it")
-        _remember(app, transaction, client, entry)
+        _remember(app, transaction, client, entry, changed=raw != snapshot.raw)
     what = f"{args.file} is in place" if entry is None else "the last swap is taken back"
     label = _active_label(transaction, client)
     app.screen.note(f"{client}: {what}; it uses {label!r} now" if label else f"{client}: {what}")
@@ -147,7 +147,9 @@ def _put(app: App, snapshot: Snapshot, raw: bytes | None, by_command: set[str]) 
     os.unlink(snapshot.target)
 
 
-def _remember(app: App, transaction: Transaction, client: str, entry: Undo | None) -> None:
+def _remember(
+    app: App, transaction: Transaction, client: str, entry: Undo | None, *, changed: bool
+) -> None:
     state = transaction.state
     before = _active_label(transaction, client)
     if entry is not None:
@@ -159,7 +161,8 @@ def _remember(app: App, transaction: Transaction, client: str, entry: Undo | Non
         remember_active(app, transaction, client, live)
     transaction.save()
     after = _active_label(transaction, client)
-    app.audit(transaction, "changed", client=client, before=before, after=after)
+    outcome = "changed" if changed or entry is not None else "unchanged"
+    app.audit(transaction, outcome, client=client, before=before, after=after)
 
 
 def _active_label(transaction: Transaction, client: str) -> str | None:

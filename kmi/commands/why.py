@@ -92,22 +92,25 @@ def run(args: argparse.Namespace, app: App) -> int:
 def _print(
     app: App, strategy: str, reason: str, back_at: float | None, rows: list[dict[str, Any]]
 ) -> None:
-    screen = app.screen
+    screen, words = app.screen, app.words
+    why = words.sentence(reason)
     picked = next((row["label"] for row in rows if row["picked"]), None)
     if picked is not None:
-        screen.data(f"{picked}: {reason} (strategy {strategy})")
+        screen.data(words("why.picked", label=picked, why=why, strategy=strategy))
+    elif back_at is None:
+        screen.data(words("why.none", why=why))
     else:
-        back = "" if back_at is None else f"; the first is back at {app.show_time(back_at)}"
-        screen.data(f"no key: {reason}{back}")
+        screen.data(words("why.none-until", why=why, time=app.show_time(back_at)))
     screen.data()
     table = [
         [
             "*" if row["picked"] else " ",
             row["label"],
-            row["status"],
+            words.status(row["status"]),
             "?" if row["left"] is None else f"{row['left']:.0%}",
-            row["why"],
+            words.sentence(row["why"]),
         ]
         for row in rows
     ]
-    screen.table(table, header=["", "key", "status", "left", "why"])
+    names = ("health.key", "health.status", "status.left", "why.why")
+    screen.table(table, header=["", *(words(name) for name in names)])

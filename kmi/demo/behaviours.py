@@ -46,6 +46,7 @@ class Behaviour:
         headers: more headers of a failing chat answer, such as ``Retry-After``.
         failures: how many chat requests fail before they succeed; None: all.
         everywhere: the failure holds for every endpoint, as with a bad key.
+        in_stream: the failure comes as the first event of a stream, after a status of 200.
         usages: the answer of ``/usages``; None: 404, as on the pay-as-you-go platform.
         balance: what ``/users/me/balance`` reports as available; None: 404, as on the plan.
         latency_s: seconds to wait before any answer.
@@ -58,6 +59,7 @@ class Behaviour:
     headers: Mapping[str, str] = field(default_factory=dict)
     failures: int | None = None
     everywhere: bool = False
+    in_stream: bool = False
     usages: Mapping[str, Any] | None = field(default_factory=lambda: usage_windows())
     balance: float | None = None
     latency_s: float = 0.0

@@ -195,6 +195,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _send_error_of(self, behaviour: Behaviour) -> None:
+        if behaviour.in_stream and not isinstance(behaviour.error, str):
+            self._begin(200, "text/event-stream; charset=utf-8", {"Transfer-Encoding": "chunked"})
+            self._event(behaviour.error)
+            self._chunk(b"")
+            return
         if isinstance(behaviour.error, str):
             data, kind = behaviour.error.encode(), "text/plain; charset=utf-8"
         else:

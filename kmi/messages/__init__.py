@@ -2,13 +2,18 @@
 
 An id is ``subject.name``, and the subject names the module that holds it, so that a command loads
 only its own. `tests/test_messages.py` walks all of them: none may be missing, untranslated, unused,
-or have other placeholders in one language. Pure data; how it is put together is in `wording`.
+or have other placeholders in one language. Errors, problems and reasons are written in English
+where they arise; their Russian is in `messages.russian`. Pure data; how it is put together is in
+`wording`.
 """
 
 from __future__ import annotations
 
-#: Every subject; `doctor` and others add theirs here.
-SUBJECTS = ("decision", "health", "mode", "reason", "rotate", "run", "status", "unit")
+#: Every subject.
+SUBJECTS = (
+    *("binding", "check", "doctor", "health", "mode", "proxy", "reason", "rotate", "run"),
+    *("status", "swap", "trace", "unit", "why"),
+)
 LOCALES = ("en", "ru")
 
 

@@ -9,10 +9,10 @@ function __kmi_table {
   case $1 in
   '')
     __kmi_options='--version'
-    __kmi_children='run kimi use rotate current status health why bind allow deny keys init completion prompt config undo backups demo'
+    __kmi_children='run kimi use rotate current status health why bind allow deny keys trace proxy proxy-stop proxy-restart proxy-logs service init completion prompt config doctor undo backups audit clean demo'
     ;;
   'run')
-    __kmi_options='-k=LABEL --key=LABEL --strategy=sticky|most-remaining|round-robin|least-recently-used|soonest-reset --client=kimi-cli|kimi-code --pin --adopt --dry-run'
+    __kmi_options='-k=LABEL --key=LABEL --strategy=sticky|most-remaining|round-robin|least-recently-used|soonest-reset --client=kimi-cli|kimi-code --pin --adopt --proxy --proxy-stay --dry-run'
     ;;
   'use')
     __kmi_options='--client=kimi-cli|kimi-code --adopt --dry-run'
@@ -29,7 +29,7 @@ function __kmi_table {
     __kmi_options='--client=kimi-cli|kimi-code'
     ;;
   'health')
-    __kmi_options='--refresh --no-refresh --watch=FREE --background'
+    __kmi_options='--refresh --no-refresh --watch=FREE'
     ;;
   'why')
     __kmi_options='--strategy=sticky|most-remaining|round-robin|least-recently-used|soonest-reset --client=kimi-cli|kimi-code --rotate'
@@ -74,6 +74,46 @@ function __kmi_table {
     __kmi_options='--chat'
     __kmi_arguments='LABEL+'
     ;;
+  'trace')
+    __kmi_options='--follow --lines=FREE --since=FREE --key=LABEL'
+    ;;
+  'proxy')
+    __kmi_options='--foreground'
+    __kmi_children='start stop restart status'
+    ;;
+  'proxy start')
+    __kmi_options='--foreground --service'
+    ;;
+  'proxy stop')
+    __kmi_options='--force'
+    ;;
+  'proxy restart')
+    __kmi_options='--force'
+    ;;
+  'proxy-stop')
+    __kmi_options='--force'
+    ;;
+  'proxy-restart')
+    __kmi_options='--force'
+    ;;
+  'proxy-logs')
+    __kmi_options='--lines=FREE --no-follow --app --since=FREE'
+    ;;
+  'service')
+    __kmi_children='print install uninstall'
+    ;;
+  'service print')
+    __kmi_options='--light'
+    __kmi_arguments='systemd|launchd|windows'
+    ;;
+  'service install')
+    __kmi_options='--light --now --force'
+    __kmi_arguments='systemd|launchd|windows'
+    ;;
+  'service uninstall')
+    __kmi_options='--now --force'
+    __kmi_arguments='systemd|launchd|windows'
+    ;;
   'init')
     __kmi_options='--cmd=FREE --no-wrap --no-prompt --no-completion'
     __kmi_arguments='bash|zsh|fish|pwsh'
@@ -84,11 +124,20 @@ function __kmi_table {
   'config')
     __kmi_children='show validate path'
     ;;
+  'doctor')
+    __kmi_options='--fix --yes --dry-run'
+    ;;
   'undo')
     __kmi_options='--client=kimi-cli|kimi-code --file=BACKUP --dry-run'
     ;;
   'backups')
     __kmi_options='--client=kimi-cli|kimi-code'
+    ;;
+  'audit')
+    __kmi_options='--lines=FREE --since=FREE --command=FREE --outcome=changed|unchanged|denied --actor=FREE --key=LABEL'
+    ;;
+  'clean')
+    __kmi_options='--logs --trace --runs --backups --older-than=FREE --dry-run'
     ;;
   'demo')
     __kmi_options='--stand-in'

@@ -20,12 +20,21 @@ function __kmi_table
                 'child'\t'allow'\t'let a project\'s .kmi.toml count' \
                 'child'\t'deny'\t'let a project\'s .kmi.toml not count' \
                 'child'\t'keys'\t'list, add, remove, rename, enable, disable, check keys' \
+                'child'\t'trace'\t'which key served which request of the proxy, and how evenly' \
+                'child'\t'proxy'\t'the local proxy: start, stop, restart, status' \
+                'child'\t'proxy-stop'\t'the same as `kmi proxy stop`' \
+                'child'\t'proxy-restart'\t'the same as `kmi proxy restart`' \
+                'child'\t'proxy-logs'\t'what the proxy says, as it comes' \
+                'child'\t'service'\t'the proxy as a service of the user\'s' \
                 'child'\t'init'\t'the line for a shell\'s start file: prompt, TAB, and `kimi`' \
                 'child'\t'completion'\t'the completion script of a shell' \
                 'child'\t'prompt'\t'what prompts show of the active key' \
                 'child'\t'config'\t'kmi\'s settings: show, validate, path' \
+                'child'\t'doctor'\t'check everything, each finding with its cure' \
                 'child'\t'undo'\t'take the last swap back' \
                 'child'\t'backups'\t'the backups of client configs' \
+                'child'\t'audit'\t'who changed what, when, and what was refused' \
+                'child'\t'clean'\t'remove old records, logs and backups of kmi\'s own' \
                 'child'\t'demo'\t'the main job in a throw-away home, on a fake API'
         case run
             printf '%s\n' \
@@ -35,6 +44,8 @@ function __kmi_table
                 'option'\t'kimi-cli|kimi-code'\t'--client'\t'whose config is meant' \
                 'option'\t\t'--pin'\t'keep the key for the whole run, whatever happens' \
                 'option'\t\t'--adopt'\t'beside an OAuth login: add a provider of kmi\'s own and make it the default' \
+                'option'\t\t'--proxy'\t'through the local proxy, which is started if need be' \
+                'option'\t\t'--proxy-stay'\t'the same; the proxy stays when its runs end' \
                 'option'\t\t'--dry-run'\t'show what would happen, and stop'
         case use
             printf '%s\n' \
@@ -58,8 +69,7 @@ function __kmi_table
             printf '%s\n' \
                 'option'\t\t'--refresh'\t'ask upstream about every key, however fresh it is' \
                 'option'\t\t'--no-refresh'\t'ask upstream about nothing' \
-                'option'\t'FREE'\t'--watch'\t'draw it again and again, until Ctrl-C' \
-                'option'\t\t'--background'\t'==SUPPRESS=='
+                'option'\t'FREE'\t'--watch'\t'draw it again and again, until Ctrl-C'
         case why
             printf '%s\n' \
                 'option'\t'sticky|most-remaining|round-robin|least-recently-used|soonest-reset'\t'--strategy'\t'as if this were the strategy' \
@@ -119,6 +129,61 @@ function __kmi_table
             printf '%s\n' \
                 'option'\t\t'--chat'\t'also send one tiny chat request with each key' \
                 'word'\t'LABEL+'
+        case trace
+            printf '%s\n' \
+                'option'\t\t'--follow'\t'show them as they come' \
+                'option'\t'FREE'\t'--lines'\t'how many to list (20)' \
+                'option'\t'FREE'\t'--since'\t'only what is younger: 30s, 10m, 2h, 1d' \
+                'option'\t'LABEL'\t'--key'\t'list only what this key served'
+        case proxy
+            printf '%s\n' \
+                'option'\t\t'--foreground'\t'stay here, and log to stderr' \
+                'child'\t'start'\t'start it, and return when it answers (the default)' \
+                'child'\t'stop'\t'let it finish what it serves, and end it' \
+                'child'\t'restart'\t'stop it, and start it with the settings of now' \
+                'child'\t'status'\t'whether it runs, where, and for which runs'
+        case 'proxy start'
+            printf '%s\n' \
+                'option'\t\t'--foreground'\t'stay here, and log to stderr; Ctrl-C ends it' \
+                'option'\t\t'--service'\t'with --foreground: a service manager started it'
+        case 'proxy stop'
+            printf '%s\n' \
+                'option'\t\t'--force'\t'kill it, and cut off what it still serves'
+        case 'proxy restart'
+            printf '%s\n' \
+                'option'\t\t'--force'\t'kill it, and cut off what it still serves'
+        case proxy-stop
+            printf '%s\n' \
+                'option'\t\t'--force'\t'kill it, and cut off what it still serves'
+        case proxy-restart
+            printf '%s\n' \
+                'option'\t\t'--force'\t'kill it, and cut off what it still serves'
+        case proxy-logs
+            printf '%s\n' \
+                'option'\t'FREE'\t'--lines'\t'how many of the last lines to show first (50)' \
+                'option'\t\t'--no-follow'\t'show them, and stop' \
+                'option'\t\t'--app'\t'the events of the proxy, instead of its raw output' \
+                'option'\t'FREE'\t'--since'\t'only what is younger: 30s, 10m, 2h, 1d'
+        case service
+            printf '%s\n' \
+                'child'\t'print'\t'show the service file, and write nothing' \
+                'child'\t'install'\t'write the service file, and say how to turn it on' \
+                'child'\t'uninstall'\t'remove the service file that kmi wrote'
+        case 'service print'
+            printf '%s\n' \
+                'option'\t\t'--light'\t'systemd: without what needs user namespaces, which some systems forbid' \
+                'word'\t'systemd|launchd|windows'
+        case 'service install'
+            printf '%s\n' \
+                'option'\t\t'--light'\t'systemd: without what needs user namespaces, which some systems forbid' \
+                'option'\t\t'--now'\t'also turn it on or off (systemd, launchd)' \
+                'option'\t\t'--force'\t'also a file that somebody changed' \
+                'word'\t'systemd|launchd|windows'
+        case 'service uninstall'
+            printf '%s\n' \
+                'option'\t\t'--now'\t'also turn it on or off (systemd, launchd)' \
+                'option'\t\t'--force'\t'also a file that somebody changed' \
+                'word'\t'systemd|launchd|windows'
         case init
             printf '%s\n' \
                 'option'\t'FREE'\t'--cmd'\t'name the function NAME instead of `kimi`' \
@@ -132,8 +197,13 @@ function __kmi_table
         case config
             printf '%s\n' \
                 'child'\t'show'\t'every setting with its value and its origin' \
-                'child'\t'validate'\t'check settings, keys, state and client configs' \
+                'child'\t'validate'\t'check settings, keys, state, bindings and client configs' \
                 'child'\t'path'\t'where each file is'
+        case doctor
+            printf '%s\n' \
+                'option'\t\t'--fix'\t'put right what is safe, after asking' \
+                'option'\t\t'--yes'\t'with --fix: do not ask' \
+                'option'\t\t'--dry-run'\t'with --fix: tell, change nothing'
         case undo
             printf '%s\n' \
                 'option'\t'kimi-cli|kimi-code'\t'--client'\t'whose config is meant' \
@@ -142,6 +212,22 @@ function __kmi_table
         case backups
             printf '%s\n' \
                 'option'\t'kimi-cli|kimi-code'\t'--client'\t'only this client\'s'
+        case audit
+            printf '%s\n' \
+                'option'\t'FREE'\t'--lines'\t'how many of the last (50)' \
+                'option'\t'FREE'\t'--since'\t'only what is younger: 10m, 2h, 30d' \
+                'option'\t'FREE'\t'--command'\t'only this command, such as `keys`' \
+                'option'\t'changed|unchanged|denied'\t'--outcome'\t'only what ended so' \
+                'option'\t'FREE'\t'--actor'\t'only what this person did' \
+                'option'\t'LABEL'\t'--key'\t'only what names this key'
+        case clean
+            printf '%s\n' \
+                'option'\t\t'--logs'\t'what the proxy logged' \
+                'option'\t\t'--trace'\t'which key served which request' \
+                'option'\t\t'--runs'\t'which run had which key' \
+                'option'\t\t'--backups'\t'client configs as they were, and `kmi undo` with them' \
+                'option'\t'FREE'\t'--older-than'\t'only what is older: 12h, 30d (the default), 0d for all' \
+                'option'\t\t'--dry-run'\t'only say what would go'
         case demo
             printf '%s\n' \
                 'option'\t\t'--stand-in'\t'use the shipped stand-in, not the `kimi` on PATH'

@@ -8,11 +8,11 @@ Register-ArgumentCompleter -Native -CommandName kmi -ScriptBlock {
     $table = @{
         '' = @{
             options = @(,@('--version', '', 'the version, and where it runs from'))
-            children = @(@('run', '', 'run a program on a key that works'), @('kimi', '', 'the same as `kmi run -- kimi`'), @('use', '', 'swap a key in now'), @('rotate', '', 'swap the best key in now'), @('current', '', 'the active key'), @('status', '', 'the whole situation'), @('health', '', 'every key: status, quotas, time to reset, what to do'), @('why', '', 'why each key would or would not be picked now'), @('bind', '', 'bind this directory to keys: write .kmi.toml'), @('allow', '', 'let a project''s .kmi.toml count'), @('deny', '', 'let a project''s .kmi.toml not count'), @('keys', '', 'list, add, remove, rename, enable, disable, check keys'), @('init', '', 'the line for a shell''s start file: prompt, TAB, and `kimi`'), @('completion', '', 'the completion script of a shell'), @('prompt', '', 'what prompts show of the active key'), @('config', '', 'kmi''s settings: show, validate, path'), @('undo', '', 'take the last swap back'), @('backups', '', 'the backups of client configs'), @('demo', '', 'the main job in a throw-away home, on a fake API'))
+            children = @(@('run', '', 'run a program on a key that works'), @('kimi', '', 'the same as `kmi run -- kimi`'), @('use', '', 'swap a key in now'), @('rotate', '', 'swap the best key in now'), @('current', '', 'the active key'), @('status', '', 'the whole situation'), @('health', '', 'every key: status, quotas, time to reset, what to do'), @('why', '', 'why each key would or would not be picked now'), @('bind', '', 'bind this directory to keys: write .kmi.toml'), @('allow', '', 'let a project''s .kmi.toml count'), @('deny', '', 'let a project''s .kmi.toml not count'), @('keys', '', 'list, add, remove, rename, enable, disable, check keys'), @('trace', '', 'which key served which request of the proxy, and how evenly'), @('proxy', '', 'the local proxy: start, stop, restart, status'), @('proxy-stop', '', 'the same as `kmi proxy stop`'), @('proxy-restart', '', 'the same as `kmi proxy restart`'), @('proxy-logs', '', 'what the proxy says, as it comes'), @('service', '', 'the proxy as a service of the user''s'), @('init', '', 'the line for a shell''s start file: prompt, TAB, and `kimi`'), @('completion', '', 'the completion script of a shell'), @('prompt', '', 'what prompts show of the active key'), @('config', '', 'kmi''s settings: show, validate, path'), @('doctor', '', 'check everything, each finding with its cure'), @('undo', '', 'take the last swap back'), @('backups', '', 'the backups of client configs'), @('audit', '', 'who changed what, when, and what was refused'), @('clean', '', 'remove old records, logs and backups of kmi''s own'), @('demo', '', 'the main job in a throw-away home, on a fake API'))
             words = @()
         }
         'run' = @{
-            options = @(@('-k', 'LABEL', 'run on this key, whatever its state'), @('--key', 'LABEL', 'run on this key, whatever its state'), @('--strategy', 'sticky|most-remaining|round-robin|least-recently-used|soonest-reset', 'how to choose, for this run'), @('--client', 'kimi-cli|kimi-code', 'whose config is meant'), @('--pin', '', 'keep the key for the whole run, whatever happens'), @('--adopt', '', 'beside an OAuth login: add a provider of kmi''s own and make it the default'), @('--dry-run', '', 'show what would happen, and stop'))
+            options = @(@('-k', 'LABEL', 'run on this key, whatever its state'), @('--key', 'LABEL', 'run on this key, whatever its state'), @('--strategy', 'sticky|most-remaining|round-robin|least-recently-used|soonest-reset', 'how to choose, for this run'), @('--client', 'kimi-cli|kimi-code', 'whose config is meant'), @('--pin', '', 'keep the key for the whole run, whatever happens'), @('--adopt', '', 'beside an OAuth login: add a provider of kmi''s own and make it the default'), @('--proxy', '', 'through the local proxy, which is started if need be'), @('--proxy-stay', '', 'the same; the proxy stays when its runs end'), @('--dry-run', '', 'show what would happen, and stop'))
             children = @()
             words = @()
         }
@@ -42,7 +42,7 @@ Register-ArgumentCompleter -Native -CommandName kmi -ScriptBlock {
             words = @()
         }
         'health' = @{
-            options = @(@('--refresh', '', 'ask upstream about every key, however fresh it is'), @('--no-refresh', '', 'ask upstream about nothing'), @('--watch', 'FREE', 'draw it again and again, until Ctrl-C'), @('--background', '', '==SUPPRESS=='))
+            options = @(@('--refresh', '', 'ask upstream about every key, however fresh it is'), @('--no-refresh', '', 'ask upstream about nothing'), @('--watch', 'FREE', 'draw it again and again, until Ctrl-C'))
             children = @()
             words = @()
         }
@@ -116,6 +116,71 @@ Register-ArgumentCompleter -Native -CommandName kmi -ScriptBlock {
             children = @()
             words = @('LABEL+')
         }
+        'trace' = @{
+            options = @(@('--follow', '', 'show them as they come'), @('--lines', 'FREE', 'how many to list (20)'), @('--since', 'FREE', 'only what is younger: 30s, 10m, 2h, 1d'), @('--key', 'LABEL', 'list only what this key served'))
+            children = @()
+            words = @()
+        }
+        'proxy' = @{
+            options = @(,@('--foreground', '', 'stay here, and log to stderr'))
+            children = @(@('start', '', 'start it, and return when it answers (the default)'), @('stop', '', 'let it finish what it serves, and end it'), @('restart', '', 'stop it, and start it with the settings of now'), @('status', '', 'whether it runs, where, and for which runs'))
+            words = @()
+        }
+        'proxy start' = @{
+            options = @(@('--foreground', '', 'stay here, and log to stderr; Ctrl-C ends it'), @('--service', '', 'with --foreground: a service manager started it'))
+            children = @()
+            words = @()
+        }
+        'proxy stop' = @{
+            options = @(,@('--force', '', 'kill it, and cut off what it still serves'))
+            children = @()
+            words = @()
+        }
+        'proxy restart' = @{
+            options = @(,@('--force', '', 'kill it, and cut off what it still serves'))
+            children = @()
+            words = @()
+        }
+        'proxy status' = @{
+            options = @()
+            children = @()
+            words = @()
+        }
+        'proxy-stop' = @{
+            options = @(,@('--force', '', 'kill it, and cut off what it still serves'))
+            children = @()
+            words = @()
+        }
+        'proxy-restart' = @{
+            options = @(,@('--force', '', 'kill it, and cut off what it still serves'))
+            children = @()
+            words = @()
+        }
+        'proxy-logs' = @{
+            options = @(@('--lines', 'FREE', 'how many of the last lines to show first (50)'), @('--no-follow', '', 'show them, and stop'), @('--app', '', 'the events of the proxy, instead of its raw output'), @('--since', 'FREE', 'only what is younger: 30s, 10m, 2h, 1d'))
+            children = @()
+            words = @()
+        }
+        'service' = @{
+            options = @()
+            children = @(@('print', '', 'show the service file, and write nothing'), @('install', '', 'write the service file, and say how to turn it on'), @('uninstall', '', 'remove the service file that kmi wrote'))
+            words = @()
+        }
+        'service print' = @{
+            options = @(,@('--light', '', 'systemd: without what needs user namespaces, which some systems forbid'))
+            children = @()
+            words = @('systemd|launchd|windows')
+        }
+        'service install' = @{
+            options = @(@('--light', '', 'systemd: without what needs user namespaces, which some systems forbid'), @('--now', '', 'also turn it on or off (systemd, launchd)'), @('--force', '', 'also a file that somebody changed'))
+            children = @()
+            words = @('systemd|launchd|windows')
+        }
+        'service uninstall' = @{
+            options = @(@('--now', '', 'also turn it on or off (systemd, launchd)'), @('--force', '', 'also a file that somebody changed'))
+            children = @()
+            words = @('systemd|launchd|windows')
+        }
         'init' = @{
             options = @(@('--cmd', 'FREE', 'name the function NAME instead of `kimi`'), @('--no-wrap', '', 'no function'), @('--no-prompt', '', 'nothing in the prompt'), @('--no-completion', '', 'no completion'))
             children = @()
@@ -133,7 +198,7 @@ Register-ArgumentCompleter -Native -CommandName kmi -ScriptBlock {
         }
         'config' = @{
             options = @()
-            children = @(@('show', '', 'every setting with its value and its origin'), @('validate', '', 'check settings, keys, state and client configs'), @('path', '', 'where each file is'))
+            children = @(@('show', '', 'every setting with its value and its origin'), @('validate', '', 'check settings, keys, state, bindings and client configs'), @('path', '', 'where each file is'))
             words = @()
         }
         'config show' = @{
@@ -151,6 +216,11 @@ Register-ArgumentCompleter -Native -CommandName kmi -ScriptBlock {
             children = @()
             words = @()
         }
+        'doctor' = @{
+            options = @(@('--fix', '', 'put right what is safe, after asking'), @('--yes', '', 'with --fix: do not ask'), @('--dry-run', '', 'with --fix: tell, change nothing'))
+            children = @()
+            words = @()
+        }
         'undo' = @{
             options = @(@('--client', 'kimi-cli|kimi-code', 'whose config is meant'), @('--file', 'BACKUP', 'put this whole backup in place'), @('--dry-run', '', 'show the change, write nothing'))
             children = @()
@@ -158,6 +228,16 @@ Register-ArgumentCompleter -Native -CommandName kmi -ScriptBlock {
         }
         'backups' = @{
             options = @(,@('--client', 'kimi-cli|kimi-code', 'only this client''s'))
+            children = @()
+            words = @()
+        }
+        'audit' = @{
+            options = @(@('--lines', 'FREE', 'how many of the last (50)'), @('--since', 'FREE', 'only what is younger: 10m, 2h, 30d'), @('--command', 'FREE', 'only this command, such as `keys`'), @('--outcome', 'changed|unchanged|denied', 'only what ended so'), @('--actor', 'FREE', 'only what this person did'), @('--key', 'LABEL', 'only what names this key'))
+            children = @()
+            words = @()
+        }
+        'clean' = @{
+            options = @(@('--logs', '', 'what the proxy logged'), @('--trace', '', 'which key served which request'), @('--runs', '', 'which run had which key'), @('--backups', '', 'client configs as they were, and `kmi undo` with them'), @('--older-than', 'FREE', 'only what is older: 12h, 30d (the default), 0d for all'), @('--dry-run', '', 'only say what would go'))
             children = @()
             words = @()
         }

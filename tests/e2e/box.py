@@ -155,20 +155,24 @@ max_context_size = 262144
         """Run kmi to its end."""
         return _wait(self.start(*args, env=env))
 
-    def start(self, *args: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    def start(
+        self, *args: str, env: Mapping[str, str] | None = None, stdin: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[str]:
         """Start kmi."""
-        return self._start([sys.executable, "-m", "kmi", *args], env)
+        return self._start([sys.executable, "-m", "kmi", *args], env, stdin)
 
     def plain(self, *args: str) -> Done:
         """Run the client without kmi."""
         return _wait(self._start([str(self.path_dir / "kimi"), *args], None))
 
-    def _start(self, argv: list[str], env: Mapping[str, str] | None) -> subprocess.Popen[str]:
+    def _start(
+        self, argv: list[str], env: Mapping[str, str] | None, stdin: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
             argv,
             cwd=self.project,
             env={**self.env, **(env or {})},
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

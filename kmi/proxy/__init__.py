@@ -1,0 +1,1 @@
+"""The local proxy: changes the key within a running session."""

@@ -1,0 +1,343 @@
+"""Exactly one audit record for each command that changes state, allowed or denied.
+
+The tables below name every command and every action of one. A new one that is in neither fails the
+first test, so that nobody can forget what the audit is to say of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+
+import pytest
+
+from kmi.cli import COMMANDS, build_parser
+from kmi.demo.fake_api import FakeKimi, invalid_401
+from kmi.demo.behaviours import Behaviour
+from kmi.records import COMMON, EVENTS
+from tests.conftest import CLI, World, config_text, secret_of, write_private
+from tests.quickly import Forks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.conftest import Result
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked")
+
+#: Fields of every record.
+ALWAYS = {*COMMON, "actor", "command", "outcome"}
+BOTH = frozenset({"before", "after"})
+
+
+class Case(NamedTuple):
+    """A command or an action of one that changes state.
+
+    Attributes:
+        words: a call that is allowed, and changes something.
+        denied: one that is refused.
+        error: how its record calls that.
+        first: calls that come before the allowed one.
+        tells: the fields that say what was changed.
+        prepare: what is done to the world before any of it.
+        spoil: what makes the denied call be denied.
+        command: the command as the record names it; the path by default.
+    """
+
+    words: str
+    denied: str
+    error: str
+    first: tuple[str, ...] = ()
+    tells: frozenset[str] = BOTH
+    prepare: Callable[[World], object] = lambda world: None
+    spoil: Callable[[World], object] = lambda world: None
+    command: str = ""
+    env: Mapping[str, str] = {}
+
+
+def newer(world: World) -> None:
+    """A state that this kmi must not touch."""
+    world.state.mkdir(mode=0o700, exist_ok=True)
+    write_private(world.state / "state.json", '{"schema": 9999}')
+
+
+def no_keys(world: World) -> None:
+    for path in world.auths.iterdir():
+        path.unlink()
+
+
+def bound(world: World) -> None:
+    write_private(world.cwd / ".kmi.toml", 'keys = ["alpha"]\n')
+
+
+def broken_binding(world: World) -> None:
+    write_private(world.cwd / ".kmi.toml", "keys = 5\n")
+
+
+def other_binding(world: World) -> None:
+    write_private(world.cwd / ".kmi.toml", 'keys = ["beta"]  # by hand\n')
+
+
+def new_in_config(world: World) -> None:
+    world.write_config(CLI, config_text(secret_of("fresh"), base_url="https://api.kimi.com/coding/v1"))
+
+
+def broken_config(world: World) -> None:
+    world.write_config(CLI, "= broken\n")
+
+
+def unit(world: World, text: str = "") -> None:
+    write_private(world.home / ".config/systemd/user/kmi-proxy.service", text or "[Unit]\n")
+
+
+def open_state(world: World) -> None:
+    world.state.mkdir(mode=0o700, exist_ok=True)
+    write_private(world.state / "runs.jsonl", "", 0o644)
+
+
+def old_records(world: World) -> None:
+    world.state.mkdir(mode=0o700, exist_ok=True)
+    write_private(world.state / "runs.jsonl", '{"schema":1,"ts":"2001-01-01T00:00:00.000Z"}\n')
+
+
+def hold(world: World) -> None:
+    """A state with a cooldown of beta in it."""
+    world.env["KMI_UPSTREAM_BASE_URL"] = world.env["KMI_UPSTREAM_BASE_URL"]
+
+
+ADDRESS = frozenset({"address", "pid"})
+UNIT = frozenset({"path", "manager"})
+CHANGING = {
+    "run": Case("run -k beta -- true", "run -k nobody -- true", "no-such-key"),
+    "kimi": Case("kimi", "kimi", "not-found", first=("keys disable alpha",), command="kimi",
+                 prepare=lambda world: world.script("kimi", "exit 0\n"),
+                 spoil=lambda world: (world.bin / "kimi").unlink()),
+    "use": Case("use beta", "use nobody", "no-such-key"),
+    "rotate": Case("rotate", "rotate", "no-keys", spoil=no_keys),
+    "rotate auto": Case("rotate auto", "rotate auto", "auto-not-allowed", command="rotate",
+                        prepare=lambda world: world.env.update(KMI_AUTO_ROTATE_ALLOWED="1"),
+                        spoil=lambda world: world.env.update(KMI_AUTO_ROTATE_ALLOWED="0")),
+    "rotate off": Case("rotate off", "rotate off", "newer-schema", ("rotate auto",),
+                       prepare=lambda world: world.env.update(KMI_AUTO_ROTATE_ALLOWED="1"),
+                       spoil=newer, command="rotate"),
+    "bind": Case("bind alpha", "bind alpha", "exists", spoil=other_binding),
+    "allow": Case("allow", "allow", "bad-binding", prepare=bound, spoil=broken_binding),
+    "deny": Case("deny", "deny", "newer-schema", prepare=bound,
+                 spoil=lambda world: write_private(world.state / "bindings.json",
+                                                   '{"schema": 9999}')),
+    "keys add": Case("keys add delta", "keys add alpha", "failed"),
+    "keys remove": Case("keys remove beta --yes", "keys remove beta", "refused"),
+    "keys enable": Case("keys enable beta", "keys enable nobody", "no-such-key",
+                        ("keys disable beta",)),
+    "keys disable": Case("keys disable beta", "keys disable nobody", "no-such-key"),
+    "keys rename": Case("keys rename beta delta", "keys rename beta alpha", "failed"),
+    "keys reset": Case("keys reset", "keys reset nobody", "no-such-key", ("keys check gone",)),
+    "keys import": Case("keys import", "keys import", "config", prepare=new_in_config,
+                        spoil=broken_config),
+    "keys check": Case("keys check gone", "keys check nobody", "no-such-key"),
+    "proxy start": Case("proxy start", "proxy start", "no-keys", tells=ADDRESS, spoil=no_keys),
+    "proxy stop": Case("proxy stop", "proxy stop", "newer-schema", ("proxy",), spoil=newer,
+                       tells=ADDRESS),
+    "proxy restart": Case("proxy restart", "proxy restart", "no-keys", ("proxy",), spoil=no_keys,
+                          tells=ADDRESS | {"before"}),
+    "proxy-stop": Case("proxy-stop", "proxy-stop", "newer-schema", ("proxy",), spoil=newer,
+                       tells=ADDRESS),
+    "proxy-restart": Case("proxy-restart", "proxy-restart", "no-keys", spoil=no_keys,
+                          tells=ADDRESS | {"before"}),
+    "service install": Case("service install systemd", "service install systemd", "exists",
+                            spoil=unit, tells=UNIT),
+    "service uninstall": Case("service uninstall systemd", "service uninstall systemd", "not-ours",
+                              ("service install systemd",), tells=UNIT, spoil=unit),
+    "doctor": Case("doctor --fix --yes", "doctor --fix", "not-agreed", tells=frozenset({"repairs"}),
+                   prepare=open_state, spoil=open_state),
+    "undo": Case("undo", "undo --file kimi-cli-2001", "failed", ("use beta",)),
+    "clean": Case("clean", "clean", "newer-schema", tells=frozenset({"removed"}),
+                  prepare=old_records, spoil=newer),
+    # `config migrate` comes with a change of the settings' own schema.
+}  # fmt: skip
+
+#: What may be there or not yet.
+COMING = {"config migrate"}
+
+#: Calls that only look, by the paths that they are of: nothing is recorded, and only what is named
+#: here may change: what prompts and TAB show, and what `kmi health` was told of quotas.
+SHELLS = frozenset({"prompt", "labels"})
+LOOKING: dict[str, tuple[str, frozenset[str]]] = {
+    "current": ("current", SHELLS),
+    "status": ("status", SHELLS),
+    "health": ("health", SHELLS | {"state.json", "lock"}),
+    "why": ("why", SHELLS),
+    "keys": ("keys", SHELLS),
+    "keys list": ("keys list", SHELLS),
+    "trace": ("trace", SHELLS),
+    "proxy status": ("proxy status", SHELLS),
+    "proxy-logs": ("proxy-logs --no-follow", SHELLS),
+    "service print": ("service print systemd", SHELLS),
+    "init": ("init bash", frozenset()),
+    "completion": ("completion zsh", frozenset()),
+    "prompt": ("prompt", frozenset()),
+    "config show": ("config show", SHELLS),
+    "config validate": ("config validate", SHELLS),
+    "config path": ("config path", SHELLS),
+    "doctor": ("doctor", frozenset()),
+    "backups": ("backups", SHELLS),
+    "audit": ("audit", SHELLS),
+    "demo": ("demo --help", frozenset()),  # its home is its own: tests/e2e
+}
+#: Names that stand for one of their actions, and need no row of their own.
+GROUPS = {"proxy", "service", "config"}
+
+
+def actions(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """The words that stand for an action of a command."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction) or (
+            not action.option_strings and action.dest == "mode" and action.choices
+        ):
+            yield from action.choices  # type: ignore[misc]
+
+
+def paths() -> dict[str, bool]:
+    """Every command and action, and whether the command may change state."""
+    found = {}
+    for name, command in COMMANDS.items():
+        if name not in GROUPS:
+            found[name] = command.changes
+        found.update({f"{name} {word}": command.changes for word in actions(build_parser(name))})
+    return found
+
+
+def test_every_command_is_in_one_of_the_tables() -> None:
+    there = paths()
+    known = {*CHANGING, *LOOKING}
+    assert set(there) - known - COMING == set(), "say what the audit tells of it"
+    assert known - set(there) == set(), "it is gone"
+    assert {path for path in CHANGING if not there[path]} == set()
+    silent = {path for path, changes in there.items() if not changes}
+    assert silent - set(LOOKING) - COMING == set()
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    """Where runs come from."""
+    with Forks() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[FakeKimi]:
+    """Everybody's key works, but that of "gone"."""
+    labels = ("alpha", "beta", "gamma", "delta")
+    keys = {secret_of(label): Behaviour() for label in labels}
+    with FakeKimi({**keys, secret_of("gone"): invalid_401()}) as api:
+        yield api
+
+
+@pytest.fixture
+def home(world: World, upstream: FakeKimi) -> Iterator[World]:
+    """Keys, a client config with one of them, and an upstream on loopback."""
+    world.env.update(
+        KMI_CLIENT=CLI,
+        KMI_UPSTREAM_BASE_URL=upstream.base_url,
+        KMI_PROXY_LISTEN="127.0.0.1:0",
+        KMI_AUTO_ROTATE_E2E="0",
+    )
+    world.add_keys("alpha", "beta", "gone")
+    world.write_config(CLI, config_text(secret_of("alpha"), base_url=upstream.base_url))
+    yield world
+    if (world.state / "proxy.json").exists():
+        if world.saved_state().get("schema") == 9999:
+            (world.state / "state.json").unlink()
+        assert world.kmi("proxy", "stop", "--force").returncode == 0
+
+
+def run(forks: Forks, world: World, words: str, env: Mapping[str, str] | None = None) -> Result:
+    return forks.run(world, *words.split(), input=secret_of("delta") + "\n", env=env)
+
+
+def new_record(world: World, before: int) -> dict[str, Any]:
+    """The one line that came since there were so many; and it is one that `records.py` knows."""
+    path = world.state / "audit.jsonl"
+    assert path.exists(), "nothing was recorded"
+    lines = path.read_bytes().splitlines()[before:]
+    assert len(lines) == 1, lines
+    record: dict[str, Any] = json.loads(lines[0])
+    assert set(record) - ALWAYS - set(EVENTS["audit"].fields) == set(), "add it to kmi/records.py"
+    assert set(record) >= ALWAYS
+    assert not [secret for secret in ("alpha", "beta", "delta", "fresh", "gone")
+                if secret_of(secret)[-8:].encode() in lines[0]]  # fmt: skip
+    return record
+
+
+def count(world: World) -> int:
+    return len(world.records("audit.jsonl"))
+
+
+@pytest.mark.parametrize("path", CHANGING)
+def test_what_is_allowed_is_recorded_once(path: str, home: World, forks: Forks) -> None:
+    case = CHANGING[path]
+    case.prepare(home)
+    for words in case.first:
+        run(forks, home, words)
+    before = count(home)
+    done = run(forks, home, case.words, {"KMI_AUDIT_ACTOR": "Ada"})
+    assert done.returncode in ({0, 1} if path in {"keys check", "doctor"} else {0}), done
+    record = new_record(home, before)
+    assert (record["outcome"], record["actor"]) == ("changed", "Ada"), record
+    assert record["command"] == (case.command or path)
+    assert set(record) >= case.tells, record
+    if case.tells == BOTH:
+        assert record["before"] != record["after"]
+
+
+@pytest.mark.parametrize("path", CHANGING)
+def test_what_is_denied_is_recorded_once(path: str, home: World, forks: Forks) -> None:
+    case = CHANGING[path]
+    case.prepare(home)
+    assert run(forks, home, "keys disable gone").returncode == 0
+    case.spoil(home)
+    before = count(home)
+    done = run(forks, home, case.denied)
+    assert done.returncode not in {0, 2, 70}, done
+    record = new_record(home, before)
+    assert (record["outcome"], record["error"], record["actor"]) == ("denied", case.error, "tester")
+    assert record["command"] == (case.command or path)
+
+
+@pytest.mark.parametrize("path", CHANGING)
+def test_a_dry_run_changes_and_records_nothing(path: str, home: World, forks: Forks) -> None:
+    case = CHANGING[path]
+    case.prepare(home)
+    for words in case.first:
+        if words != "proxy":
+            run(forks, home, words)
+    before = home.snapshot()
+    done = run(forks, home, case.words, {"KMI_DRY_RUN": "1"})
+    assert done.returncode in {0, 1}, done
+    assert changed(before, home.snapshot()) == set()
+
+
+@pytest.mark.parametrize("path", LOOKING)
+def test_to_look_is_not_recorded(path: str, home: World, forks: Forks) -> None:
+    words, may_change = LOOKING[path]
+    assert run(forks, home, "use beta").returncode == 0
+    assert run(forks, home, "run -- true").returncode == 0
+    for name in may_change & SHELLS:
+        (home.state / name).unlink(missing_ok=True) if hasattr(os, "fork") else None
+    records = count(home)
+    for more in ("", " --json", " --plain -v"):
+        before = home.snapshot()
+        done = run(forks, home, words + more, {"KMI_USAGE_CACHE_SECONDS": "600"})
+        assert done.returncode in {0, 1}, done
+        allowed = {f"kmi-state/{name}" for name in may_change} | {"kmi-state"}
+        assert changed(before, home.snapshot()) - allowed == set()
+    assert count(home) == records
+
+
+def changed(
+    before: Mapping[str, tuple[object, ...]], after: Mapping[str, tuple[object, ...]]
+) -> set[str]:
+    """The files that came, went, or are not as they were."""
+    return {name for name in {*before, *after} if before.get(name) != after.get(name)}
