@@ -31,7 +31,10 @@ Where things happen:
 ``kimi_config``      the edit of that ``config.toml``, proven by a second parse (pure)
 ``config_file``      the same file on disk: read, compare, replace, back up
 ``store``            ``state.json`` under its lock, and the append-only records
+``migrations``       older forms of ``state.json`` made into today's (pure)
 ``auditing``         who changed what, and what was refused
+``cleaning``         removing old records, logs and backups
+``arguments``        counts and spans on command lines (pure)
 ``clients``          which client a program is, and how it takes a key
 ``client_args``      what a client's command line means (pure)
 ``launcher``         how one process gets its own key (pure)
@@ -45,6 +48,7 @@ Where things happen:
 ``background``       the same, behind a run and without delaying it
 ``upstream``         the only module that knows httpx
 ``masking``          configs and their differences without the secrets in them (pure)
+``redaction``        secrets that are known, in any form, taken out of what is told (pure)
 ``dry_run``          what a swap would change, shown instead of done
 ``overview``         what `kmi health` shows, before it is drawn (pure)
 ``health_text``      the same as plain text
@@ -77,6 +81,15 @@ Where things happen:
 ``proxy/grammar``    what HTTP/1.x messages are made of, their limits, what breaks them (pure)
 ``proxy/framing``    heads of requests and answers: one expression each, refused or read (pure)
 ``proxy/chunks``     chunked bodies, read or only followed (pure)
+``proxy/server``     the proxy from listening to its end: signals, ticks, draining
+``proxy/listening``  the socket that it listens on
+``proxy/client``     one connection of a client, and what is said to who is not served
+``proxy/guards``     who may ask (pure)
+``proxy/site``       where the guards stand; the pages, and what goes upstream
+``proxy/exchange``   one request, from the choice of a key to the last byte of its answer
+``proxy/account``    what is known of it (pure)
+``proxy/heads``      the heads that go out (pure)
+``proxy/pool``       connections to upstreams
 ``proxy/desk``       where requests meet: keys, connections, and what they learnt
 ``proxy/waiting``    where they wait, and who is next
 ``proxy/picker``     which key a request gets, and what its answer teaches

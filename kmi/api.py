@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kmi import __version__
+from kmi.error_texts import evidence
 from kmi.upstream import Clients, obstacle, send
 from kmi.usages import parse_balance, parse_usages
 from kmi.verdict_table import NETWORK
@@ -142,6 +143,7 @@ class _Asker:
         self._timeout_s = timeout_s
         self._extra = extra
         self._where = key.base_url.netloc
+        self._secret = key.secret or ""
 
     def answer(self, chat_model: str | None) -> Answer:
         """Everything that is to be asked."""
@@ -173,9 +175,11 @@ class _Asker:
             if path == _BALANCE:
                 balance = parse_balance(reply.body, self._key.base_url.host)
                 return Answer(reply.status, balance=balance)
-            return Answer(reply.status, reading=parse_usages(reply.body, time.time()))
+            reading = parse_usages(reply.body, time.time())
+            drift = evidence(reading.drift, self._secret)
+            return Answer(reply.status, reading=replace(reading, drift=drift))
         except ValueError as error:
-            verdict = classify(reply.status, reply.body, extra=self._extra)
+            verdict = self._verdict(reply)
             words = f"{path} of {self._where}: {error}"
             failed = verdict if verdict.fault != "none" else None
             return Answer(reply.status, error=words, verdict=failed)
@@ -183,7 +187,7 @@ class _Asker:
     def _refused(self, reply: Reply) -> Answer:
         if reply.status is None:
             return _lost(reply.failure)
-        verdict = classify(reply.status, reply.body, extra=self._extra)
+        verdict = self._verdict(reply)
         words = reply.failure or verdict.text or "no text"
         if 300 <= reply.status < 400:
             words = "a redirect, which kmi never follows; check the base URL"
@@ -192,6 +196,9 @@ class _Asker:
         error = f"{reply.status} from {self._where}: {words}"
         failed = verdict if verdict.fault != "none" else None
         return Answer(reply.status, verdict=failed, error=error, retry_after_s=reply.wait_s)
+
+    def _verdict(self, reply: Reply) -> Verdict:
+        return classify(reply.status, reply.body, extra=self._extra, secret=self._secret)
 
     def _chat(self, answer: Answer, model: str, deadline: float) -> Answer:
         """The smallest question there is: one token, not streamed."""
@@ -203,7 +210,7 @@ class _Asker:
         }
         reply = self._ask("POST", "/chat/completions", deadline, question)
         if reply.status is not None and 200 <= reply.status < 300 and not reply.failure:
-            verdict = classify(reply.status, reply.body, extra=self._extra)
+            verdict = self._verdict(reply)
             if verdict.fault == "none":
                 return replace(answer, chat_status=reply.status)
         refused = self._refused(reply)

@@ -79,6 +79,7 @@ class App:
                     raise ConfigError(f"{problem.where}: {problem.what}", problem.fix)
                 self.screen.warn(self.words.problem(problem))
             self._settings = settings
+            self.screen.redactor.hide([settings.proxy_token])
             self._announce()
         return self._settings
 
@@ -118,6 +119,7 @@ class App:
             from kmi.auths import load_keyring
 
             keyring = load_keyring(self.settings, change_modes=not self.dry_run)
+            self.screen.redactor.hide(key.secret for key in keyring.keys)
             for notice in keyring.notices:
                 self.screen.warn(self.words.sentence(notice))
             for problem in keyring.problems:

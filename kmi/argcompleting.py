@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
+from kmi.quick import read_plain
+
 # `typing` is not imported: it costs half a start of the interpreter.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,8 +91,7 @@ def _complete_by(action: Any, kind: str, env: Mapping[str, str]) -> None:
 def labels(env: Mapping[str, str]) -> list[str]:
     """What the file of labels holds."""
     try:
-        with open(os.path.join(_directory(env), "labels"), encoding="ascii") as file:
-            return file.read().split()
+        return read_plain(os.path.join(_directory(env), "labels"))[0].decode("ascii").split()
     except (OSError, ValueError):
         return []
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmi.errors import KmiError
 from kmi.files import append_line
+from kmi.masking import mask_values
 from kmi.store import record_line
 from kmi.timezones import utc_text
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def audit_record(app: App, outcome: str, **fields: Any) -> dict[str, Any]:
     """The record of a command: "changed", "unchanged" or "denied"; the fields hold no secret."""
-    return {
+    record = {
         "schema": 1,
         "ts": utc_text(app.now()),
         "event": "audit",
@@ -28,6 +29,9 @@ def audit_record(app: App, outcome: str, **fields: Any) -> dict[str, Any]:
         **fields,
         **({"learnt": app.learnt} if app.learnt else {}),
     }
+    # A label or a path that was typed may be a secret by mistake.
+    shown: dict[str, Any] = mask_values(record, app.screen.redactor.data)
+    return shown
 
 
 def login_name(env: Mapping[str, str]) -> str:

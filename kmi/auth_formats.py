@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from kmi.digest import sha256_hex
 from kmi.errors import KmiError
+from kmi.masking import looks_like_key
 from kmi.model import ApiKey, Problem
 from kmi.settings import nearest
 from kmi.urls import BaseUrl, parse_base_url
@@ -296,6 +297,10 @@ def _label(section: _Section, path: str, *, several: bool) -> str:
             "use 1 to 64 of A-Z a-z 0-9 . _ @ / -, not beginning with -; set one in the file",
             line,
         )
+    if looks_like_key(label):
+        # A label is shown, and stored, wherever its key is named.
+        what = "its label looks like an API key" if line else "its name looks like an API key"
+        raise _BadError(what, "rename the file, or set another label in it", line)
     return label
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kmi.auth_formats import SUFFIXES, explain, parse_auth_file
 from kmi.errors import KmiError, RefusedError
-from kmi.files import others_can_read, read_regular
+from kmi.files import open_regular, others_can_read, read_regular
 from kmi.model import ApiKey, Problem
 from kmi.urls import allowed
 
@@ -134,6 +134,8 @@ def _read_private(
     path: str, notices: list[str], problems: list[Problem], *, enforce: bool, change: bool
 ) -> bytes:
     data, status = read_regular(path)
+    if os.name != "nt" and status.st_uid not in {os.geteuid(), 0} and os.geteuid() != 0:
+        raise RefusedError(f"{path} belongs to another user", "make a copy of your own")
     if not others_can_read(status.st_mode):
         return data
     mode = stat.S_IMODE(status.st_mode)
@@ -144,7 +146,7 @@ def _read_private(
         return data
     try:
         _tighten(path, status)
-    except OSError:
+    except (OSError, RefusedError):
         raise RefusedError(
             f"{path} can be read by others (mode {mode:04o}) and kmi can't change that",
             f"run: chmod 600 {path}",
@@ -155,9 +157,9 @@ def _read_private(
 
 def _tighten(path: str, read: os.stat_result) -> None:
     """Change the mode of the file that was read, and not one that took its place meanwhile."""
-    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+    fd, now = open_regular(path)
     try:
-        if not os.path.samestat(os.fstat(fd), read):
+        if not os.path.samestat(now, read):
             raise PermissionError("it was replaced while kmi read it")
         os.fchmod(fd, stat.S_IMODE(read.st_mode) & 0o600)
     finally:

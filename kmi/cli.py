@@ -279,11 +279,12 @@ def report_run_failure(error: KmiError) -> int:
 def _report(error: KmiError, screen: Screen, running: bool, app: App | None = None) -> int:
     """Tell an error: to programs in English, to people in their language."""
     from kmi.app import App
-    from kmi.masking import mask_keys
 
     if screen.json and not running:
-        message = mask_keys(error.message)
-        screen.document({"error": {"code": error.code, "message": message, "fix": error.fix}})
+        tell = screen.redactor.sentence
+        fix = None if error.fix is None else tell(error.fix)
+        message = tell(error.message)
+        screen.document({"error": {"code": error.code, "message": message, "fix": fix}})
     words = (app or App(os.environ, screen, "")).words
     screen.error(words.sentence(error.message), words.sentence(error.fix or ""))
     return error.run_exit_code() if running else error.exit_code

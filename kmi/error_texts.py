@@ -12,6 +12,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from kmi.digest import sha256_hex
+from kmi.masking import mask_keys
 
 #: How much of a body is looked at. The longest error body in upstream.md has under 1 KiB; the rest
 #: of a larger one can't change what it means.
@@ -35,6 +36,8 @@ _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 # Ids as the rate-limit texts name them: `org-1a2b…`, `proj-…`, `ak-…`. At least one digit, so that
 # "org-wide" is not one.
 _ID = re.compile(r"\b(org|proj|ak)-(?=[A-Za-z_]*[0-9])([A-Za-z0-9_]{4,})")
+# What is left of a longer one that has a dash in it.
+_REST_OF_ID = re.compile(r"\b((?:org|proj|ak)-[A-Za-z0-9_]{4}…)[A-Za-z0-9_-]+")
 _SECRETS = (
     (re.compile(r"\bsk-[^\s'\"<>,;)}\]]*", re.IGNORECASE), "sk-…"),
     (re.compile(r"\bbearer\s+[^\s'\"<>,;]+", re.IGNORECASE), "Bearer …"),
@@ -223,15 +226,25 @@ def short_hash(name: str) -> str:
     return sha256_hex(name.encode("utf-8", "replace"))[:12]
 
 
-def evidence(text: str) -> str:
+def evidence(text: str, secret: str = "") -> str:
     r"""A text that may be stored and shown: no secret, no full id, no control character, short.
+
+    Args:
+        text: the upstream's words.
+        secret: what the request was sent with; a text may repeat it in any form, or in parts.
 
     >>> evidence("Account org-1a2b3c4d5e: \x1b[2J\n bad key sk-abc")
     'Account org-1a2b…: \\x1b[2J bad key sk-…'
     """
+    text = text[: 2 * MESSAGE_MAX]
+    if secret:
+        from kmi.redaction import without
+
+        text = without(text, secret)
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
-    text = _ID.sub(lambda match: f"{match[1]}-{match[2][:4]}…", text)
+    text = _ID.sub(lambda match: f"{match[1]}-{match[2][:4]}…", mask_keys(text))
+    text = _REST_OF_ID.sub(r"\1", text)
     text = " ".join(text[: 4 * EVIDENCE_MAX].split())
     shown = "".join(char if char.isprintable() else _escaped(char) for char in text)
     return shown if len(shown) <= EVIDENCE_MAX else f"{shown[: EVIDENCE_MAX - 1]}…"

@@ -6,6 +6,7 @@ otherwise; callers add what the file meant to them.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -43,14 +44,8 @@ def read_regular(
         ConfigError: it is larger than ``limit`` bytes.
         OSError: anything else, for instance that it does not exist.
     """
-    if not follow and os.path.islink(path):
-        raise RefusedError(f"{path} is a symbolic link", "put the file itself there")
-    flags = os.O_RDONLY | _CLOEXEC | _NONBLOCK | _BINARY | (0 if follow else _NOFOLLOW)
-    fd = os.open(path, flags)
+    fd, status = open_regular(path, follow=follow)
     try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise RefusedError(f"{path} is not a regular file", "put a regular file there")
         if status.st_size > limit:
             raise too_large(path, limit)
         chunks = []
@@ -66,6 +61,39 @@ def read_regular(
         return b"".join(chunks), status
     finally:
         os.close(fd)
+
+
+def open_regular(path: str, *, follow: bool = False) -> tuple[int, os.stat_result]:
+    """Open a regular file to read it, with the checks of `read_regular`; the caller closes it.
+
+    Raises:
+        RefusedError: it is a link, a FIFO, a directory or a device.
+        OSError: anything else.
+    """
+    if not follow and os.path.islink(path):
+        raise _link(path)
+    flags = os.O_RDONLY | _CLOEXEC | _NONBLOCK | _BINARY | (0 if follow else _NOFOLLOW)
+    try:
+        fd = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP and not follow:
+            raise _link(path) from None  # it became one since
+        if error.errno == errno.ENXIO:
+            raise _irregular(path) from None  # a socket
+        raise
+    status = os.fstat(fd)
+    if stat.S_ISREG(status.st_mode):
+        return fd, status
+    os.close(fd)
+    raise _irregular(path)
+
+
+def _link(path: str) -> RefusedError:
+    return RefusedError(f"{path} is a symbolic link", "put the file itself there")
+
+
+def _irregular(path: str) -> RefusedError:
+    return RefusedError(f"{path} is not a regular file", "put a regular file there")
 
 
 def too_large(path: str, limit: int) -> ConfigError:

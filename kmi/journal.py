@@ -25,6 +25,8 @@ LOCK_TIMEOUT_S = 5.0
 LOOK_S = 0.2
 #: Files are read in pieces of this size.
 BLOCK_BYTES = 64 * 1024
+#: No record is so long. Of a longer line only a part is told, which can't be read as one.
+LINE_MAX_BYTES = 1024 * 1024
 
 _COMMON = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _COMMON
@@ -202,6 +204,9 @@ class Follower:
             for line in whole:
                 self._at += len(line) + 1
                 yield line
+            if len(held) > LINE_MAX_BYTES:
+                self._at += len(held)
+                held = b""
 
     def _oldest(self) -> int | None:
         """The first file of a journal that did not exist when this follower was made, opened."""
@@ -304,7 +309,7 @@ def _backwards(fd: int, end: int) -> Iterator[bytes]:
         start = max(0, end - BLOCK_BYTES)
         first, *whole = (_read_at(fd, start, end) + held).split(b"\n")
         yield from reversed(whole)
-        held, end = first, start
+        held, end = (first if len(first) <= LINE_MAX_BYTES else b""), start
     yield held
 
 

@@ -9,9 +9,14 @@ from __future__ import annotations
 import os
 import sys
 
+from kmi.quick import read_plain
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+#: The env file: `kmi.files.SMALL_FILE_BYTES`.
+LIMIT_BYTES = 1024 * 1024
 
 
 def try_light(words: list[str], env: Mapping[str, str]) -> int | None:
@@ -45,9 +50,9 @@ def state_dir(env: Mapping[str, str]) -> str | None:
     if env.get("KMI_STATE_DIR"):
         return env["KMI_STATE_DIR"]
     try:
-        with open(env.get("KMI_ENV_PATH") or default_env_file(env), "rb") as file:
-            if b"KMI_STATE_DIR" in file.read():
-                return None
+        data, _ = read_plain(env.get("KMI_ENV_PATH") or default_env_file(env), LIMIT_BYTES)
+        if b"KMI_STATE_DIR" in data:
+            return None
     except FileNotFoundError:
         pass
     return default_state_dir(env)
@@ -59,12 +64,10 @@ def _prompt(env: Mapping[str, str]) -> str | None:
     directory = state_dir(env)
     if directory is None or not os.path.isabs(directory):
         return None
-    line = ""
     try:
-        with open(f"{directory}/prompt", "rb") as file:
-            line = file.read(256).decode("ascii", "replace")
+        line = read_plain(f"{directory}/prompt", 4096)[0].decode("ascii", "replace")
     except FileNotFoundError:
-        pass
+        line = ""
     text = shown(line, env.get("KMI_ACTIVE_KEY", "") if env.get("KMI_RUN_ID") else "")
     return text and text + "\n"
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Any
 
 from kmi.model import masked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Values of fields that hold secrets, in any of TOML's one-line quotings, and anything that looks
 # like a key wherever it stands.
@@ -13,7 +17,16 @@ _FIELD = (
     r"(?i)(?P<name>\b(?:api_key|access_token|refresh_token|token|secret|password|authorization)\b"
     r"[\"']?\s*[=:]\s*)(?P<quote>\"\"\"|'''|\"|')(?P<value>(?s:.*?))(?P=quote)"
 )
-_KEY = r"sk-[A-Za-z0-9_-]{8,}"
+_KEY = r"sk(?:-|%2[dD]|\\+u002[dD])[A-Za-z0-9_.~+%=\\-]{8,}"
+# A whole key, in text where a label or a path may begin with "sk-" by chance.
+_WHOLE = r"(?<![A-Za-z0-9])sk-(?=[A-Za-z_.~+=-]*[0-9])[A-Za-z0-9_.~+=-]{20,}"
+# The same in base64, at each of the three offsets that "sk-" can have in it.
+_BASE64 = (
+    r"[A-Za-z0-9+/_-]*(?:c2st|[HXn3]NrL[Q-Za-f]|[A-Za-z0-9+/_-][BFJNRVZdhlptx159]zay[0-3])"
+    r"[A-Za-z0-9+/_-]{12,}=*"
+)
+# What every such text has: nothing else is looked at closely.
+_MARKS = ("sk-", "sk%2", "u002d", "u002D", "c2st", "NrL", "zay")
 
 
 def mask_text(text: str) -> str:
@@ -28,9 +41,40 @@ def mask_text(text: str) -> str:
 
 def mask_keys(text: str) -> str:
     """Text with everything that looks like a key cut to its last four characters."""
-    if "sk-" not in text:
+    return _masked(text, _KEY)
+
+
+def mask_data(text: str) -> str:
+    """The same for labels, paths and the like: only what can hardly be anything but a key."""
+    return _masked(text, _WHOLE)
+
+
+def mask_values(value: Any, mask: Callable[[str], str] = mask_data) -> Any:
+    """A JSON document with every text in it masked, names as well."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, dict):
+        return {mask_values(k, mask): mask_values(v, mask) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [mask_values(item, mask) for item in value]
+    return value
+
+
+def may_hold_key(text: str) -> bool:
+    """Whether a text is worth a closer look; quick."""
+    return any(mark in text for mark in _MARKS)
+
+
+def looks_like_key(text: str) -> bool:
+    """Whether a text can hardly be anything but a key, such as a secret typed for a label."""
+    return mask_data(text) != text
+
+
+def _masked(text: str, key: str) -> str:
+    if not may_hold_key(text):
         return text
-    return re.sub(_KEY, lambda match: masked(match[0]), text)
+    text = re.sub(key, lambda match: masked(match[0]), text)
+    return re.sub(_BASE64, "…", text)
 
 
 def config_diff(before: bytes, after: bytes, name: str) -> list[str]:

@@ -6,10 +6,11 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from kmi.files import ensure_private_dir, write_atomic
+from kmi.files import ensure_private_dir, read_regular, write_atomic
 from kmi.paths import client_config
 from kmi.quick import (
     HEADER,
+    LIMIT_BYTES,
     content_signature,
     env_signature,
     find_executable,
@@ -96,8 +97,8 @@ def _memo(
     lines = [HEADER, f"{now!r} {min(_deadlines(app, state, now))!r}", signature]
     config_path = client_config(client, app.env)
     lines.append(f"c {content_signature(config_raw)} {config_path}")
-    with open(app.store.state_file, "rb") as file:
-        lines.append(f"c {content_signature(file.read())} {app.store.state_file}")
+    saved, _ = read_regular(app.store.state_file, limit=LIMIT_BYTES)
+    lines.append(f"c {content_signature(saved)} {app.store.state_file}")
     for path in dict.fromkeys(paths):
         if not _settled(path, now):
             return None

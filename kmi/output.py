@@ -1,7 +1,8 @@
 """Words for people on stderr, data on stdout, and nothing that could harm a terminal.
 
-Everything that comes from files or from upstream goes through `safe`. Secrets never get here: keys
-are shown by label, and by the last four characters where they have to be told apart.
+Everything that comes from files or from upstream goes through `safe`. Secrets should never get
+here: keys are shown by label, and by the last four characters where they have to be told apart.
+What does get here, typed by mistake for instance, the one `Redactor` takes out.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import sys
 import unicodedata
 from typing import TYPE_CHECKING, Any, TextIO
 
-from kmi.masking import mask_keys
+from kmi.masking import mask_data, mask_values
+from kmi.redaction import Redactor, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,9 +26,12 @@ _BIDI |= {"\u200e", "\u200f", "\u061c"}
 def safe(text: str) -> str:
     r"""Text with everything that a terminal could obey, or that could fake a line, escaped.
 
+    Whole keys are cut out of it, too, for those who print with more than a `Screen`.
+
     >>> print(safe("a\x1b]0;b\n"))
     a\x1b]0;b\x0a
     """
+    text = mask_data(text)
     if text.isascii() and text.isprintable():
         return text
     return "".join(_escaped(c) if _harmful(c) else c for c in text)
@@ -82,6 +87,7 @@ class Screen:
         dumb = env.get("TERM") == "dumb" or bool(env.get("NO_COLOR"))
         off = plain or no_color or dumb
         self._env = env
+        self.redactor = Redactor(lambda: secrets_of(env))
         self._forced = forced
         self.color = not off and (forced or self._out.isatty())
 
@@ -105,11 +111,12 @@ class Screen:
 
     def data(self, line: str = "") -> None:
         """A line of what was asked for."""
-        print(self._encodable(safe(line), self._out), file=self._out)
+        print(self._encodable(safe(self.redactor.data(line)), self._out), file=self._out)
 
     def document(self, value: Mapping[str, Any]) -> None:
         """The one JSON document."""
-        print(safe_json({"schema": SCHEMA, **value}), file=self._out)
+        shown = mask_values(value, self.redactor.data)
+        print(safe_json({"schema": SCHEMA, **shown}), file=self._out)
 
     def planned(self, lines: Sequence[str] = (), **fields: Any) -> None:
         """What a dry run would do: a diff, or one document that holds it."""
@@ -121,7 +128,8 @@ class Screen:
 
     def page(self, text: str) -> None:
         """Several lines of kmi's own."""
-        print(self._encodable(text.rstrip("\n"), self._out), file=self._out)
+        text = self.redactor.data(text.rstrip("\n"))
+        print(self._encodable(text, self._out), file=self._out)
 
     def flush(self) -> None:
         """Let everything that was said reach the terminal, before another process speaks."""
@@ -159,7 +167,7 @@ class Screen:
 
     def _say(self, text: str) -> None:
         # A person may have typed a key where it does not belong; it is not repeated.
-        shown = safe(mask_keys(text))
+        shown = safe(self.redactor.sentence(text))
         print(self._encodable(f"kmi: {shown}", self._err), file=self._err)
 
     def _encodable(self, text: str, stream: TextIO) -> str:
@@ -181,7 +189,9 @@ class Screen:
 
     def table(self, rows: Sequence[Sequence[str]], *, header: Sequence[str] | None = None) -> None:
         """Columns, as wide as their widest cell."""
-        cells = [[safe(cell) for cell in row] for row in ([header] if header else []) + list(rows)]
+        data = self.redactor.data
+        lines = ([header] if header else []) + list(rows)
+        cells = [[safe(data(cell)) for cell in row] for row in lines]
         if not cells:
             return
         widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import time
 
+from kmi.quick import read_plain
+
 #: Whether a process of another namespace lives can't be seen; nothing runs for longer.
 FOREIGN_KEPT_S = 7 * 86400.0
 
@@ -118,8 +120,7 @@ def remove(folder: str) -> None:
         _unlink(os.path.join(folder, FILE))
         _unlink(os.path.join(home, FILE))
         if os.path.isdir(home):
-            with open(os.path.join(folder, ORIGIN), "rb") as file:
-                _give_back(home, os.fsdecode(file.read()))
+            _give_back(home, os.fsdecode(read_plain(os.path.join(folder, ORIGIN), 65536)[0]))
             os.rmdir(home)
         _unlink(os.path.join(folder, ORIGIN))
         os.rmdir(folder)

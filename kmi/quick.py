@@ -33,6 +33,8 @@ _SPECIAL = frozenset(
         "remote", "server", "session", "term", "update", "upgrade", "vis", "web",
     }
 )  # fmt: skip
+#: No file that is looked at here is larger: `kmi.store.STATE_LIMIT_BYTES`.
+LIMIT_BYTES = 64 * 1024 * 1024
 #: With one of these set, the whole way has something to say or to do.
 _LOUD = (
     "KIMI_API_KEY",
@@ -179,16 +181,36 @@ def find_executable(typed: str, env: Mapping[str, str]) -> str:
 
 
 def _read(path: str) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    data, mode = read_plain(path)
+    if mode & 0o077:
+        raise _DoubtError  # one that others can read
+    return data
+
+
+def read_plain(path: str, limit: int = LIMIT_BYTES) -> tuple[bytes, int]:
+    """What `kmi.files.read_regular` does, without its imports; a link is followed.
+
+    Returns:
+        the bytes and the mode.
+
+    Raises:
+        OSError: the system refused, it is no regular file, or it is larger than ``limit``.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+    fd = os.open(path, flags | getattr(os, "O_BINARY", 0))
     try:
-        if os.fstat(fd).st_mode & 0o170077 != 0o100000:
-            raise _DoubtError  # not a regular file, or one that others can read
+        status = os.fstat(fd)
+        if status.st_mode & 0o170000 != 0o100000 or status.st_size > limit:
+            raise OSError(f"{path} is no regular file, or too large")
         chunks: list[bytes] = []
-        while True:
-            chunk = os.read(fd, 1 << 20)
+        room = limit + 1
+        while room > 0:
+            chunk = os.read(fd, min(room, 1 << 20))
             if not chunk:
-                return b"".join(chunks)
+                return b"".join(chunks), status.st_mode
             chunks.append(chunk)
+            room -= len(chunk)
+        raise OSError(f"{path} is too large")
     finally:
         os.close(fd)
 

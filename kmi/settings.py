@@ -42,7 +42,7 @@ RUNTIME_NAMES = {
     "KMI_RUN_ID": "the id of the run in runs.jsonl",
     "KMI_CLIENT_HOME": "Kimi Code's real home, inside a pinned run",
     "KMI_CLI_HOME": "kimi-cli's real home, inside a pinned run that has a home of its own",
-    "KMI_PROXY_RUN": "the proxy's base URL, inside a run through it; KMI_ACTIVE_KEY is `proxy` there",
+    "KMI_PROXY_RUN": "the proxy's base URL, inside a run through it; the label is `proxy` there",
     "KMI_DEPTH": "how many `kmi run` are around this process",
 }
 #: Names of the scripts that `kmi init` prints; never settings.

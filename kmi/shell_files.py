@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmi.errors import KmiError
+from kmi.files import read_regular
 from kmi.health import status_of
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from kmi.state import Active, State
 
 PROMPT, LABELS, BINDINGS = "prompt", "labels", "bindings"
+#: Labels of 100,000 keys.
+LIMIT_BYTES = 8 * 1024 * 1024
 WARN, OUT = "!", "x"
 _MARKS = {"warn": WARN, "exhausted": OUT, "blocked": OUT, "disabled": OUT}
 
@@ -95,9 +98,9 @@ def binding_lines(records: Mapping[str, Record]) -> str:
 
 def _read(app: App, name: str) -> str | None:
     try:
-        with open(app.store.path(name), "rb") as file:
-            return file.read().decode("ascii", "replace")
-    except OSError:
+        data, _ = read_regular(app.store.path(name), limit=LIMIT_BYTES)
+        return data.decode("ascii", "replace")
+    except (OSError, KmiError):
         return None
 
 

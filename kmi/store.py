@@ -14,8 +14,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kmi.errors import ConfigError, RefusedError
-from kmi.files import append_line, ensure_private_dir, read_regular, sweep_temporaries, write_atomic
+from kmi.files import (
+    append_line,
+    ensure_private_dir,
+    open_regular,
+    read_regular,
+    sweep_temporaries,
+    write_atomic,
+)
 from kmi.lock import locked
+from kmi.masking import mask_values, may_hold_key
 from kmi.state import SCHEMA, SchemaError, State, decode, encode
 from kmi.timezones import utc_text
 
@@ -59,8 +67,11 @@ class Transaction:
 
 
 def record_line(record: Mapping[str, Any]) -> bytes:
-    """One line of a record file; non-ASCII and control characters are escaped."""
-    return json.dumps(record, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
+    """One line of a record file: without what looks like a key; ASCII, with escapes."""
+    line = json.dumps(record, separators=(",", ":"), ensure_ascii=True)
+    if may_hold_key(line):
+        line = json.dumps(mask_values(record), separators=(",", ":"), ensure_ascii=True)
+    return line.encode() + b"\n"
 
 
 class Store:
@@ -239,10 +250,10 @@ class Store:
     def _tail(self, name: str) -> list[bytes]:
         """The last whole lines of a record file."""
         try:
-            with open(self.path(name), "rb") as file:
+            with os.fdopen(open_regular(self.path(name))[0], "rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - TAIL_BYTES))
                 lines = file.read().split(b"\n")
-        except OSError:
+        except (OSError, RefusedError):
             return []
         return lines[1 if size > TAIL_BYTES else 0 : -1]

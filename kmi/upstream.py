@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from kmi.error_texts import evidence
+from kmi.redaction import without
 from kmi.retry_after import retry_after
 from kmi.urls import is_loopback
 
@@ -200,7 +201,7 @@ def send(
             body = _body(response, deadline).replace(secret.encode("ascii"), "…".encode())
             return Reply(status, body, "", retry_after(response.headers, time.time()))
     except _UnusableError as error:
-        return Reply(status, failure=str(error))
+        return Reply(status, failure=without(str(error), secret))
     except zlib.error:
         return Reply(status, failure="the answer is not the gzip that it says")
     except httpx.TimeoutException:

@@ -76,7 +76,12 @@ class Verdict:
 
 
 def classify(
-    status: int | None, body: str | bytes, *, oauth: bool = False, extra: Sequence[Rule] = ()
+    status: int | None,
+    body: str | bytes,
+    *,
+    oauth: bool = False,
+    extra: Sequence[Rule] = (),
+    secret: str = "",
 ) -> Verdict:
     """Say what an answer means.
 
@@ -85,6 +90,7 @@ def classify(
         body: the error body, or an SSE event with an error; only its first 64 KiB count.
         oauth: whether the request carried a login token instead of an API key.
         extra: the user's rules, tried first.
+        secret: what the request was sent with, which the evidence must not repeat.
 
     >>> classify(403, '{"error": {"message": "Weekly (7-day) usage limit reached"}}').name
     'quota-7d'
@@ -92,12 +98,13 @@ def classify(
     error = read_error(body)
     rule = _match(status, error, oauth, extra)
     if rule is not None:
-        return _verdict(rule.kind, status, error, rule.row)
+        return _verdict(rule.kind, status, error, rule.row, secret)
     if status is None:
-        return _verdict(NETWORK, status, error, 23)
+        return _verdict(NETWORK, status, error, 23, secret)
     if 200 <= status < 300 and not error.found:
         return Verdict(OK, status)
-    return _verdict(REDIRECT if 300 <= status < 400 else UNKNOWN, status, error)
+    kind = REDIRECT if 300 <= status < 400 else UNKNOWN
+    return _verdict(kind, status, error, secret=secret)
 
 
 def classify_text(text: str, *, extra: Sequence[Rule] = ()) -> Verdict:
@@ -140,10 +147,12 @@ def _says(rule: Rule, message: str, kind: str) -> bool:
     )
 
 
-def _verdict(kind: Kind, status: int | None, error: ErrorText, row: int = 0) -> Verdict:
+def _verdict(
+    kind: Kind, status: int | None, error: ErrorText, row: int = 0, secret: str = ""
+) -> Verdict:
     words = fold(error.message)
     group = group_named(error.message)
-    return Verdict(kind, status, evidence(error.shown), wait_named(words), group, row)
+    return Verdict(kind, status, evidence(error.shown, secret), wait_named(words), group, row)
 
 
 _FIELDS = ("verdict", "status", "contains", "type")

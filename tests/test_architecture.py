@@ -27,7 +27,18 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 PURE = (
     *("auth_formats", "auth_writing", "backup_secrets", "binding", "client_args", "digest"),
     *("envfile", "error_texts", "errors", "health", "holds", "kimi_config", "kimi_edits"),
-    *("launcher", "masking", "model", "retry_after", "selection", "state", "timezones"),
+    *(
+        "arguments",
+        "launcher",
+        "masking",
+        "migrations",
+        "model",
+        "redaction",
+        "retry_after",
+        "selection",
+        "state",
+        "timezones",
+    ),
     *("transitions", "urls", "usages", "verdict_table", "verdicts"),
     *("messages.binding", "messages.health", "messages.mode", "messages.reason"),
     *("messages.rotate", "messages.run", "messages.status", "messages.swap"),
@@ -39,7 +50,8 @@ PURE = (
     *("proxy.affinity", "proxy.answers", "proxy.events", "proxy.incoming", "proxy.limits"),
     *("proxy.outcomes", "proxy.quota", "proxy.records", "proxy.view"),
     *("proxy_edits", "service_units", "messages.proxy"),
-    *("proxy.chunks", "proxy.framing", "proxy.grammar"),
+    *("proxy.account", "proxy.chunks", "proxy.framing", "proxy.grammar", "proxy.guards"),
+    *("proxy.heads",),
 )
 WORLDLY = {
     *("os", "time", "random", "socket", "subprocess", "httpx", "filelock", "pathlib", "shutil"),

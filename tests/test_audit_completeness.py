@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import pytest
 
 from kmi.cli import COMMANDS, build_parser
-from kmi.demo.fake_api import FakeKimi, invalid_401
-from kmi.demo.behaviours import Behaviour
+from kmi.demo.fake_api import Behaviour, FakeKimi, invalid_401
 from kmi.records import COMMON, EVENTS
 from tests.conftest import CLI, World, config_text, secret_of, write_private
 from tests.quickly import Forks
@@ -81,7 +81,7 @@ def other_binding(world: World) -> None:
 
 
 def new_in_config(world: World) -> None:
-    world.write_config(CLI, config_text(secret_of("fresh"), base_url="https://api.kimi.com/coding/v1"))
+    world.write_config(CLI, config_text(secret_of("fresh")))
 
 
 def broken_config(world: World) -> None:
@@ -100,11 +100,6 @@ def open_state(world: World) -> None:
 def old_records(world: World) -> None:
     world.state.mkdir(mode=0o700, exist_ok=True)
     write_private(world.state / "runs.jsonl", '{"schema":1,"ts":"2001-01-01T00:00:00.000Z"}\n')
-
-
-def hold(world: World) -> None:
-    """A state with a cooldown of beta in it."""
-    world.env["KMI_UPSTREAM_BASE_URL"] = world.env["KMI_UPSTREAM_BASE_URL"]
 
 
 ADDRESS = frozenset({"address", "pid"})
@@ -167,7 +162,7 @@ SHELLS = frozenset({"prompt", "labels"})
 LOOKING: dict[str, tuple[str, frozenset[str]]] = {
     "current": ("current", SHELLS),
     "status": ("status", SHELLS),
-    "health": ("health", SHELLS | {"state.json", "lock"}),
+    "health": ("health --refresh", SHELLS | {"state.json"}),
     "why": ("why", SHELLS),
     "keys": ("keys", SHELLS),
     "keys list": ("keys list", SHELLS),
@@ -319,20 +314,20 @@ def test_a_dry_run_changes_and_records_nothing(path: str, home: World, forks: Fo
     assert changed(before, home.snapshot()) == set()
 
 
-@pytest.mark.parametrize("path", LOOKING)
-def test_to_look_is_not_recorded(path: str, home: World, forks: Forks) -> None:
-    words, may_change = LOOKING[path]
-    assert run(forks, home, "use beta").returncode == 0
-    assert run(forks, home, "run -- true").returncode == 0
-    for name in may_change & SHELLS:
-        (home.state / name).unlink(missing_ok=True) if hasattr(os, "fork") else None
+@pytest.mark.parametrize("more", ["", " --json", " --plain -v"])
+def test_to_look_is_not_recorded(more: str, home: World, forks: Forks) -> None:
+    (home.auths / "gone.env").unlink()  # one call would learn that it does not work
+    for words in ("keys check", "use beta", "run -- true"):
+        assert run(forks, home, words).returncode == 0
     records = count(home)
-    for more in ("", " --json", " --plain -v"):
+    for words, may_change in LOOKING.values():
+        for name in SHELLS:
+            (home.state / name).unlink(missing_ok=True)
         before = home.snapshot()
-        done = run(forks, home, words + more, {"KMI_USAGE_CACHE_SECONDS": "600"})
+        done = run(forks, home, words + more)
         assert done.returncode in {0, 1}, done
         allowed = {f"kmi-state/{name}" for name in may_change} | {"kmi-state"}
-        assert changed(before, home.snapshot()) - allowed == set()
+        assert changed(before, home.snapshot()) - allowed == set(), words
     assert count(home) == records
 
 
@@ -341,3 +336,111 @@ def changed(
 ) -> set[str]:
     """The files that came, went, or are not as they were."""
     return {name for name in {*before, *after} if before.get(name) != after.get(name)}
+
+
+# What is learnt by asking.
+
+
+def test_a_status_that_became_another_one_is_recorded(home: World, forks: Forks) -> None:
+    """`kmi health` only looks; but that a key is out from now on somebody has to tell."""
+    asked = {"KMI_USAGE_CACHE_SECONDS": "600"}
+    assert run(forks, home, "health", asked).returncode == 0
+    record = new_record(home, 0)
+    assert (record["command"], record["outcome"]) == ("health", "changed")
+    assert (record["before"]["gone"], record["after"]["gone"]) == ("unknown", "blocked")
+    assert run(forks, home, "health --refresh", asked).returncode == 0
+    assert count(home) == 1
+
+
+REQUIRED = {"KMI_REQUIRE_USAGE_BEFORE_REQUEST": "1", "KMI_FAIL_OPEN_ON_EMPTY_CACHE": "0",
+            "KMI_USAGE_CACHE_SECONDS": "600"}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", ["rotate", "run -- true"])
+def test_a_command_that_had_to_ask_first_is_recorded_once(
+    words: str, home: World, forks: Forks
+) -> None:
+    done = run(forks, home, words, REQUIRED)
+    assert done.returncode == 0, done
+    record = new_record(home, 0)
+    assert record["outcome"] in {"changed", "unchanged"}
+    assert record["learnt"]["gone"] == ["unknown", "blocked"]
+
+
+def test_a_refusal_tells_what_was_learnt_on_the_way(home: World, forks: Forks) -> None:
+    for label in ("alpha", "beta"):
+        (home.auths / f"{label}.env").unlink()
+    done = run(forks, home, "run -- true", REQUIRED)
+    assert done.returncode == 125, done
+    record = new_record(home, 0)
+    assert (record["outcome"], record["learnt"]) == ("denied", {"gone": ["unknown", "blocked"]})
+
+
+# What fails in the middle.
+
+
+def test_what_the_system_refuses_is_recorded(home: World, forks: Forks) -> None:
+    home.state.mkdir(mode=0o700)
+    write_private(home.state / "backups" / "keys", "")  # where a directory has to be
+    done = run(forks, home, "keys remove beta --yes")
+    assert done.returncode == 1, done
+    assert (home.auths / "beta.env").exists()
+    record = new_record(home, 0)
+    assert (record["outcome"], record["error"]) == ("denied", "system")
+
+
+def test_a_bug_is_recorded(home: World, forks: Forks) -> None:
+    program = f"""
+import sys, types
+from kmi import cli
+broken = types.ModuleType("kmi.commands.broken")
+broken.configure = lambda parser: None
+def run(args, app):
+    raise ZeroDivisionError("{secret_of("alpha")}")
+broken.run = run
+sys.modules["kmi.commands.broken"] = broken
+cli.COMMANDS["broken"] = cli.Command("broken", "it has a bug", changes=True)
+sys.exit(cli.main(["broken"]))
+"""
+    done = home.command([sys.executable, "-c", program])
+    assert done.returncode == 70, done
+    record = new_record(home, 0)
+    assert (record["command"], record["outcome"], record["error"]) == ("broken", "denied", "bug")
+
+
+@pytest.mark.parametrize("words", ["keys add delta", "keys remove beta --yes",
+                                   "keys rename beta delta", "keys import"])  # fmt: skip
+def test_what_is_recorded_as_denied_did_not_happen(words: str, home: World, forks: Forks) -> None:
+    """Another process holds the lock, or state is newer: no auth file changes before that shows."""
+    new_in_config(home)
+    newer(home)
+    before = home.snapshot(home.auths)
+    done = run(forks, home, words)
+    assert done.returncode == 78, done
+    assert new_record(home, 0)["outcome"] == "denied"
+    assert home.snapshot(home.auths) == before
+
+
+def test_an_import_that_stops_halfway_tells_what_it_took(home: World, forks: Forks) -> None:
+    two = (
+        config_text(secret_of("fresh"))
+        + """
+[providers.other]
+type = "kimi"
+base_url = "https://api.moonshot.ai/v1"
+api_key = "sk-kimi-another0123456789abcdefghij"
+"""
+    )
+    home.write_config(CLI, two)
+    (home.auths / "other.env").mkdir()
+    done = run(forks, home, "keys import")
+    assert done.returncode == 1, done
+    record = new_record(home, 0)
+    assert (record["outcome"], record["after"]) == ("changed", ["my-kimi"])
+
+
+def test_a_swap_that_changes_nothing_says_so(home: World, forks: Forks) -> None:
+    assert run(forks, home, "use alpha").returncode == 0
+    before = count(home)
+    assert run(forks, home, "use alpha").returncode == 0
+    assert new_record(home, before)["outcome"] == "unchanged"

@@ -162,7 +162,8 @@ def _reset(args: argparse.Namespace, app: App) -> int:
                 held[key.label] = known.hold.verdict
                 state.keys[key.key_id] = reset(known)
         transaction.save()
-        app.audit(transaction, "changed" if held else "unchanged", before=held, after=dict.fromkeys(held))
+        outcome = "changed" if held else "unchanged"
+        app.audit(transaction, outcome, before=held, after=dict.fromkeys(held))
     names = ", ".join(held) or "no key"
     app.screen.note(f"cleared: {names}")
     _document(app, cleared=sorted(held))

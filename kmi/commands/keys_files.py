@@ -11,6 +11,7 @@ from kmi.auth_formats import LABEL, check_secret, key_id_of, parse_auth_file
 from kmi.auth_writing import env_text, file_name, relabelled
 from kmi.errors import EXIT_OK, KmiError, RefusedError, UsageError
 from kmi.files import ensure_private_dir, read_regular
+from kmi.masking import looks_like_key
 from kmi.settings import CLIENTS
 from kmi.timezones import utc_text
 from kmi.urls import allowed, parse_base_url
@@ -55,6 +56,12 @@ def _new_label(app: App, label: str) -> str:
         raise UsageError(
             f"the label {label[:80]!r} is not allowed",
             "use 1 to 64 of A-Z a-z 0-9 . _ @ / -, not beginning with -",
+        )
+    if looks_like_key(label) or app.screen.redactor.data(label) != label:
+        raise UsageError(
+            "the label looks like an API key; nothing was stored",
+            "name the key first; it is asked for then. Shells remember what was typed: take the "
+            "line out of their history",
         )
     there = app.keyring.find(label)
     if there is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmi.errors import EXIT_OK, RefusedError
+from kmi.files import read_regular
 from kmi.shells import shown
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ def run(args: argparse.Namespace, app: App) -> int:
     path = app.store.path("prompt")
     line = ""
     try:
-        with open(path, "rb") as file:
-            line = file.read(256).decode("ascii", "replace")
+        line = read_regular(path, limit=4096)[0].decode("ascii", "replace")
     except FileNotFoundError:
         pass
     except OSError as error:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 from typing import TYPE_CHECKING
 
+from kmi.arguments import read_count, read_span
 from kmi.errors import EXIT_OK
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
 
     from kmi.app import App
     from kmi.journal import Follower
-
-#: Seconds in each unit of ``--since``.
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,21 +33,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since", type=read_span, metavar="SPAN", help="only what is younger: 30s, 10m, 2h, 1d"
     )
-
-
-def read_count(text: str) -> int:
-    """A number of lines, for argparse."""
-    if not (text.isascii() and text.isdigit() and len(text) < 8):
-        raise argparse.ArgumentTypeError("a number of lines is needed, such as 50")
-    return int(text)
-
-
-def read_span(text: str) -> float:
-    """A span of time in seconds, for argparse."""
-    match = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
-    if match is None:
-        raise argparse.ArgumentTypeError("a span is needed, such as 30s, 10m, 2h or 1d")
-    return float(int(match[1]) * _UNITS[match[2]])
 
 
 def run(args: argparse.Namespace, app: App) -> int:

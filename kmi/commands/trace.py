@@ -6,7 +6,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from kmi.commands.proxy_logs import read_count, read_span
+from kmi.arguments import read_count, read_span
 from kmi.errors import EXIT_OK, UsageError
 from kmi.timezones import find_timezone
 from kmi.trace import document, read_line

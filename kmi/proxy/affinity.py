@@ -24,10 +24,13 @@ SESSION_HEADERS = (b"x-session-id", b"session-id", b"session_id", b"x-claude-cod
 #: A session's name is longer in nobody's program.
 _NAME_MAX = 512
 # In a JSON string the quotes would be escaped, so these match names of fields only.
-_CACHE_KEY = re.compile(rb'"prompt_cache_key"\s*:\s*"((?:[^"\\]|\\.){1,512})"')
-_USER_ROLE = re.compile(rb'"role"\s*:\s*"user"')
+_CACHE_KEY_NAME = b'"prompt_cache_key"'
+_CACHE_KEY = re.compile(rb'\s*:\s*"((?:[^"\\]|\\.){1,512})"')
+_ROLE_NAME = b'"role"'
+_USER = re.compile(rb'\s*:\s*"user"')
 #: Where a conversation begins: chat and Anthropic's messages, or the responses API.
-_MESSAGES = re.compile(rb'"(?:messages|input)"\s*:\s*\[')
+_MESSAGES = (b'"messages"', b'"input"')
+_LIST = re.compile(rb"\s*:\s*\[")
 _NEXT = re.compile(rb"[\s,]*\{")
 #: Where to look for the first message of the user, in how many, and how much of it counts.
 _LOOK_BYTES = 4 * 1024 * 1024
@@ -42,10 +45,13 @@ def session_of(header: Callable[[bytes], bytes | None], body: bytes) -> bytes:
         header: gives a header's value by its lower-case name.
         body: the whole body; it is searched, not parsed.
     """
-    if body and b'"prompt_cache_key"' in body:
-        match = _CACHE_KEY.search(body)
-        if match is not None:
-            return _hash(b"c", match[1])
+    # From the end: clients write it behind the messages, which may be a megabyte.
+    at = body.rfind(_CACHE_KEY_NAME)
+    while at >= 0:
+        named = _CACHE_KEY.match(body, at + len(_CACHE_KEY_NAME))
+        if named is not None:
+            return _hash(b"c", named[1])
+        at = body.rfind(_CACHE_KEY_NAME, 0, at)
     for name in SESSION_HEADERS:
         value = header(name)
         if value and len(value) <= _NAME_MAX:
@@ -54,13 +60,27 @@ def session_of(header: Callable[[bytes], bytes | None], body: bytes) -> bytes:
     return _hash(b"m", first) if first else b""
 
 
+def _after(
+    body: bytes, name: bytes, value: re.Pattern[bytes], start: int = 0, end: int = _LOOK_BYTES
+) -> re.Match[bytes] | None:
+    """What follows a field's name, if it is as wanted; an expression alone would search slowly."""
+    at = body.find(name, start, end)
+    while at >= 0:
+        at += len(name)
+        found = value.match(body, at, end)
+        if found is not None:
+            return found
+        at = body.find(name, at, end)
+    return None
+
+
 def first_user_message(body: bytes) -> bytes:
     """The first message of the user as it stands in a chat request's JSON; b"" without one.
 
     Later requests of a session repeat it byte for byte, since the provider's cache wants it so.
     Only the messages before it are walked over; what is no JSON gives whatever it gives.
     """
-    begin = _MESSAGES.search(body, 0, _LOOK_BYTES)
+    begin = _after(body, _MESSAGES[0], _LIST) or _after(body, _MESSAGES[1], _LIST)
     at = -1 if begin is None else begin.end()
     for _ in range(_LOOK_MESSAGES):
         opening = _NEXT.match(body, at, _LOOK_BYTES) if at >= 0 else None
@@ -68,7 +88,7 @@ def first_user_message(body: bytes) -> bytes:
             break
         start = opening.end() - 1
         at = _object_end(body, start, min(len(body), _LOOK_BYTES))
-        if _USER_ROLE.search(body, start, at):
+        if _after(body, _ROLE_NAME, _USER, start, at):
             return body[start : min(at, start + _MESSAGE_BYTES)]
     return b""
 

@@ -41,6 +41,10 @@ OWN_FIELDS = (b"content-type", b"content-length", b"server", b"cache-control",
               b"x-content-type-options")  # fmt: skip
 #: The longest wait that a client is told: Kimi Code obeys it without a cap (clients.md).
 RETRY_AFTER_MAX_S = 3600
+#: Kimi Code waits out a 429 without a word, however long it is told to; only this type of error
+#: makes it stop and show the message (clients.md). So a person who would have to wait for longer is
+#: told at once who is back when.
+QUIET_WAIT_S = 120
 #: `error.type` by status, as the upstream spells them (upstream.md).
 _TYPES = {401: "invalid_authentication_error", 403: "permission_denied_error",
           404: "resource_not_found_error", 429: "rate_limit_reached_error"}  # fmt: skip
@@ -84,6 +88,8 @@ def error_body(
         kind = _ANTHROPIC_TYPES.get(
             status, "invalid_request_error" if status < 500 else "api_error"
         )
+    elif status == 429 and (kmi.get("retry_after_s") or 0) > QUIET_WAIT_S:
+        kind = "exceeded_current_quota_error"
     else:
         kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     error: dict[str, Any] = {"message": f"kmi: {text}", "type": kind, "code": code}

@@ -219,7 +219,7 @@ class Client(asyncio.Protocol):
 
         Not at once: many requests in one read would be answered one within another.
         """
-        if self._ahead and not self._paused and not self._scheduled:
+        if self._ahead and not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._next)
 

@@ -225,6 +225,8 @@ class Desk:
 
     def served(self, exchange: Exchange, key: ApiKey, sent_at: float) -> None:
         """An upstream answered well."""
+        if exchange.tried and exchange.session:
+            self.picker.settle(exchange.session, key.key_id, exchange.tried, self.mono())
         if not exchange.is_model_request:
             return
         now = self.clock()

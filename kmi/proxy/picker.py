@@ -239,6 +239,11 @@ class Picker:
         seat = self.sessions.find(session, mono) if session else None
         if seat is not None and seat.key_id in usable and seat.key_id not in tried:
             return Pick(usable[seat.key_id], "session", len(usable))
+        if self.view.policy.strategy == "sticky":
+            # What `choose` would say, for all those requests that name no session.
+            standing = self._standing() or ""
+            if standing in usable and standing not in tried and standing not in full:
+                return Pick(usable[standing], "active", len(usable))
         return self._choose(tried, now, full if set(usable).difference(tried, full) else ())
 
     def take(self, session: bytes, pick: Pick, now: float, mono: float) -> None:
@@ -251,8 +256,11 @@ class Picker:
                 self._stand_in = key.key_id
             return
         if session:
-            self.sessions.keep(session, key.key_id, mono)
-        if pick.code in {"session", "again"}:
+            seat = self.sessions.find(session, mono)
+            if seat is None or seat.key_id == key.key_id or seat.key_id not in self._usable:
+                self.sessions.keep(session, key.key_id, mono)
+            # Else a passing fault of its key led here, and it may be that of all: see `settle`.
+        if pick.code in {"session", "again", "active"}:
             return
         self._turn = key.key_id
         self._taken[key.key_id] = now
@@ -264,6 +272,12 @@ class Picker:
             hold = self._probed[key.key_id] = probed(state.hold, now)
             state = replace(state, hold=hold)
         self.states[key.key_id] = replace(state, last_used=max(now, state.last_used or 0.0))
+
+    def settle(self, session: bytes, key_id: str, tried: Collection[str], mono: float) -> None:
+        """A request was answered well by a key, after others had failed it: its session is warm."""
+        seat = self.sessions.find(session, mono)
+        if seat is not None and seat.key_id in tried:
+            self.sessions.keep(session, key_id, mono)
 
     def _choose(self, tried: Collection[str], now: float, full: Collection[str]) -> Pick:
         view = self.view

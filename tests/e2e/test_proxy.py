@@ -81,6 +81,18 @@ def test_the_key_changes_within_the_run(ready: Box, fake: FakeKimi, in_stream: b
     wait_for_end(ready)
 
 
+def test_nobody_waits_for_hours_without_a_word(ready: Box, fake: FakeKimi) -> None:
+    """Kimi Code would obey a long `Retry-After` in silence."""
+    ready.with_key("alpha")
+    for label in ("alpha", "beta"):
+        fake.set(SECRETS[label], quota_403())
+    done = through(ready, "hello", env={"KMI_AUTO_ROTATE_ALLOWED": "1"})
+    assert done.code != 0, done
+    # kimi-cli wraps its lines anywhere.
+    assert "isbackin" in "".join((done.out + done.err).split())
+    assert ready.asked_with() == ["alpha", "beta"]
+
+
 def test_the_clients_own_headers_arrive_as_they_are(ready: Box, fake: FakeKimi) -> None:
     ready.with_key("alpha")
     assert ready.kmi("use", "alpha").code == 0

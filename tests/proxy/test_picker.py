@@ -103,6 +103,26 @@ def test_a_session_leaves_on_hard_evidence_only_and_then_stays() -> None:
     assert desk.ask(b"s") == moved
 
 
+def test_a_passing_fault_moves_a_session_only_if_another_key_does_better() -> None:
+    desk = Desk(sight())
+    assert desk.ask(b"s") == "a"
+    other = desk.ask(b"s", A)
+    assert other in {"b", "c"}
+    # It was answered no better there: the next request goes to where the cache is.
+    assert desk.ask(b"s") == "a"
+    desk.picker.settle(b"s", f"id-{other}", {A.key_id}, desk.at)
+    assert desk.ask(b"s") == other
+
+
+def test_an_answer_from_before_does_not_undo_what_the_person_said() -> None:
+    desk = Desk(sight())
+    desk.ask(b"s")
+    moved = {"b": C, "c": B}[desk.ask(b"s", A)]
+    desk.see(sight(use=moved, chosen_at=NOW))
+    desk.picker.settle(b"s", "id-whatever", {A.key_id}, desk.at)
+    assert desk.ask(b"s") == moved.label
+
+
 def test_new_sessions_stay_together_while_the_active_key_is_out() -> None:
     desk = Desk(sight())
     desk.learn(A, QUOTA)

@@ -35,6 +35,11 @@ RUSSIAN = {
     "remove one of the two; the first is used": "уберите один из них; берётся первый",
     "the label {label} is taken by {path}": "имя {label} уже занято файлом {path}",
     "give it another label": "дайте другое имя",
+    "its label looks like an API key": "имя в нём похоже на сам ключ",
+    "its name looks like an API key": "его имя похоже на сам ключ",
+    "rename the file, or set another label in it": (
+        "переименуйте файл или укажите в нём другое имя ключа"
+    ),
     "key {label} has the base URL {url}, which KMI_UPSTREAM_ALLOWLIST does not allow": (
         "у ключа {label} адрес {url}, которого KMI_UPSTREAM_ALLOWLIST не разрешает"
     ),

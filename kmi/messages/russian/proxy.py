@@ -44,7 +44,9 @@ RUSSIAN = {
     ),
     # Logs and services.
     "a number of lines is needed, such as 50": "нужно число строк, например 50",
-    "a span is needed, such as 30s, 10m, 2h or 1d": "нужен срок, например 30s, 10m, 2h или 1d",
+    "a span is needed, such as 30s, 10m, 2h, 1d or 4w": (
+        "нужен срок, например 30s, 10m, 2h, 1d или 4w"
+    ),
     "{command}: exit code {code}: {said}": "{command}: код выхода {code}: {said}",
     "run it by hand": "выполните сами",
     "can't remove {path}: {why}": "не удалось удалить {path}: {why}",
