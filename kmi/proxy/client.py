@@ -48,8 +48,8 @@ class Client(asyncio.Protocol):
         deadline: when it is ended unless something happens, on the monotonic clock; None: never.
     """
 
-    __slots__ = ("_ahead", "_chunks", "_desk", "_head", "_lingering", "_missing", "_paused",
-                 "_pieces", "_scheduled", "_searched", "_site", "_size", "deadline", "exchange",
+    __slots__ = ("_ahead", "_chunks", "_desk", "_head", "_kept", "_lingering", "_missing",
+                 "_paused", "_scheduled", "_searched", "_site", "_size", "deadline", "exchange",
                  "transport")  # fmt: skip
 
     def __init__(self, desk: Desk, site: Site) -> None:
@@ -58,7 +58,7 @@ class Client(asyncio.Protocol):
         self._ahead = b""
         self._searched = 0
         self._head: RequestHead | None = None
-        self._pieces: list[bytes] = []
+        self._kept = bytearray()
         self._size = 0
         self._missing = 0
         self._chunks: ChunkedBody | None = None
@@ -161,7 +161,7 @@ class Client(asyncio.Protocol):
             self._missing -= len(pieces[0])
         # Chunks may be of one byte each.
         piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self._pieces.append(piece)
+        self._kept += piece
         size = len(piece)
         self._size += size
         self._desk.kept_bytes += size
@@ -169,7 +169,7 @@ class Client(asyncio.Protocol):
             what = "a chunked body of more than 64 MB can't be sent on: send its Content-Length"
             raise BadMessage(413, what)
         if rest is not None:
-            body, self._pieces = b"".join(self._pieces), []
+            body, self._kept = bytes(self._kept), bytearray()
             self._start(self._head, body, rest)
 
     def _start(self, head: RequestHead, body: bytes, ahead: bytes, *, missing: int = 0) -> None:
@@ -240,9 +240,10 @@ class Client(asyncio.Protocol):
 
     def forget_body(self) -> None:
         """Nobody needs the body any more that is kept."""
-        self._desk.kept_bytes -= self._size
-        self._size = 0
-        self._pieces = []
+        if self._size:
+            self._desk.kept_bytes -= self._size
+            self._size = 0
+            self._kept = bytearray()
 
     def refuse(self, found: Refusal) -> None:
         """Say why a request is not served, and end the connection: its body was not read."""

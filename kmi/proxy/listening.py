@@ -69,3 +69,12 @@ def allow_files(count: int) -> None:
     if soft < most:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def has_terminal() -> bool:
+    """Whether stdin is a terminal that is still there."""
+    try:
+        os.tcgetpgrp(0)
+    except (OSError, AttributeError):
+        return False
+    return True

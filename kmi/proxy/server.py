@@ -16,7 +16,7 @@ from kmi.proxy.client import Client
 from kmi.proxy.desk import Desk
 from kmi.proxy.guards import Guard, own_hosts
 from kmi.proxy.keeper import LESSONS_MAX, Batch, Keeper, Sight
-from kmi.proxy.listening import BACKLOG, allow_files, bind
+from kmi.proxy.listening import BACKLOG, allow_files, bind, has_terminal
 from kmi.proxy.picker import Lesson
 from kmi.proxy.quota import aggregated
 from kmi.proxy.site import CONNECTIONS_MAX, Page, Site
@@ -115,6 +115,7 @@ class Server:
         self._next_success = self._next_sweep = 0.0
         self._unwritten = b""
         self._had_runs = False
+        self._terminal = has_terminal()
 
     async def run(self, ready: Callable[[str, int], None]) -> None:
         """Listen, serve, drain."""
@@ -313,9 +314,13 @@ class Server:
             return
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._end.set)
-        self._loop.add_signal_handler(signal.SIGHUP, self._reload)
+        self._loop.add_signal_handler(signal.SIGHUP, self._hang_up)
 
-    def _reload(self) -> None:
+    def _hang_up(self) -> None:
+        """SIGHUP: a wish to read everything anew, or the end of the terminal that it runs in."""
+        if self._terminal and not has_terminal():
+            self._end.set()
+            return
         self._log({"event": "proxy-reloading"})
         self._keeper.reload()
 

@@ -617,31 +617,22 @@ def test_an_early_answer_to_a_large_body_is_readable(relay: Running) -> None:
         assert wire.rest() == (b"", "end")
 
 
-def test_a_gibibyte_in_chunks_is_refused(relay: Running) -> None:
-    base = relay.proxy.forget_peak()
+def test_a_gibibyte_in_chunks_is_refused(pair: Running) -> None:
+    """By a proxy of its own: what the allocator kept of other tests is not its growth."""
+    base = pair.proxy.forget_peak()
     block = b"40000\r\n" + b"x" * 0x40000 + b"\r\n"
     sent = 0
-    with relay.proxy.wire() as wire:
-        wire.send(relay.proxy.request(b"Transfer-Encoding: chunked", body=None))
-        wire.socket.setblocking(True)
-        try:
-            while sent < 1024 * MIB and not _readable(wire.socket):
-                wire.send(block)
-                sent += 0x40000
-        except ConnectionError:
-            pass
+    with pair.proxy.wire() as wire:
+        wire.send(pair.proxy.request(b"Transfer-Encoding: chunked", body=None))
+        while sent < 1024 * MIB and not wire.readable():
+            wire.send(block)
+            sent += 0x40000
         found = wire.answer()
     assert (found.status, found.get(b"connection")) == (413, b"close")
     assert "Content-Length" in found.document["error"]["message"]
-    assert sent < 128 * MIB
-    assert peak_growth(relay, base) <= 64 * 1024
-    assert relay.upstream.seen == []
-
-
-def _readable(own: object) -> bool:
-    import select
-
-    return bool(select.select([own], [], [], 0)[0])
+    assert 60 * MIB < sent < 128 * MIB
+    assert peak_growth(pair, base) <= 64 * 1024
+    assert pair.upstream.seen == []
 
 
 def test_small_chunks_cost_no_more_than_what_is_in_them(relay: Running) -> None:
