@@ -29,7 +29,9 @@ def schema_of(table: Any) -> int | None:
     if "schema" not in table and isinstance(table.get("schema_version"), int):
         return 0
     schema = table.get("schema")
-    return schema if isinstance(schema, int) and not isinstance(schema, bool) else None
+    # No kmi writes a number below 1: such a file is damaged, not older.
+    known = isinstance(schema, int) and not isinstance(schema, bool) and schema >= 1
+    return schema if known else None
 
 
 def upgrade(table: dict[str, Any], ids: Mapping[str, str], now: float) -> dict[str, Any]:

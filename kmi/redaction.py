@@ -30,6 +30,10 @@ _FAMILIES = ("KIMI_", "MOONSHOT_")
 _HOLDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
+#: What a URL holds as it is (RFC 3986 2.3). `urllib` would cost the proxy a third of a megabyte.
+_UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+
+
 def secrets_of(env: Mapping[str, str]) -> list[str]:
     """What an environment holds of secrets: the proxy's token, and those of clients."""
     found = [env.get("KMI_PROXY_TOKEN", ""), env.get("KMI_API_KEY", "")]
@@ -42,10 +46,10 @@ def secrets_of(env: Mapping[str, str]) -> list[str]:
 def forms(secret: str) -> list[str]:
     """The spellings of a secret, the plain one first."""
     from base64 import b64encode
-    from urllib.parse import quote
 
     data = secret.encode("utf-8", "replace")
-    found = [secret, quote(secret, safe=""), data.hex()]
+    escaped = "".join(chr(b) if b in _UNRESERVED else f"%{b:02X}" for b in data)
+    found = [secret, escaped, data.hex()]
     for skipped in range(3):
         # The characters that hold nothing but bits of the secret, whatever stands around it.
         whole = b64encode(data[skipped:]).decode().rstrip("=")

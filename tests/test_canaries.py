@@ -26,6 +26,7 @@ from kmi.error_texts import evidence
 from kmi.masking import looks_like_key, mask_data, mask_keys
 from kmi.redaction import Redactor, secrets_of, without
 from kmi.store import record_line
+from kmi.verdicts import classify
 from tests.conftest import CLI, CODE, World, config_text, write_private
 from tests.quickly import Forks
 from tests.test_audit_completeness import CHANGING, LOOKING
@@ -104,6 +105,16 @@ def test_no_part_of_a_secret_is_left(start: int, length: int, before: str, after
     assert not [at for at in range(len(known) - 7) if known[at : at + 8] in left]
 
 
+@pytest.mark.parametrize("status", [None, 200, 307, 400, 401, 403, 429, 500])
+def test_no_verdict_holds_the_secret_that_was_sent(status: int | None) -> None:
+    secret = canary("sent", "zz")
+    for echo in ECHOES.values():
+        words = echo(secret)
+        for body in (words, json.dumps(error_body(words, words)), f"data: {words}"):
+            verdict = classify(status, body, secret=secret)
+            assert [shape for shape in shapes(secret) if shape in verdict.text] == []
+
+
 def test_ids_of_accounts_are_shortened() -> None:
     text = "org-1a2b3c4d5e6f and proj-99887766554433-x_y, ak-f0e1d2c3b4a5968778695a4b"
     assert evidence(text) == "org-1a2b… and proj-9988…, ak-f0e1…"
@@ -116,6 +127,11 @@ def test_words_that_are_no_keys_stay() -> None:
                  "sk-learn-and-other-notes-of-mine", "a" * 200, "мой ключ"):  # fmt: skip
         assert redactor.data(text) == mask_data(text) == text
         assert not looks_like_key(text)
+    assert mask_keys("'home-desk-projects' is stored") == "'home-desk-projects' is stored"
+    for before in ("", "key=", "Bearer%20", "\\n", "x"):
+        assert shapes(canary("a"))[0] not in mask_keys(before + canary("a"))
+    for before in ("", "key=", "Bearer%20", "\\n"):
+        assert shapes(canary("a"))[0] not in mask_data(before + canary("a"))
 
 
 def test_a_short_secret_hides_as_a_whole_only() -> None:

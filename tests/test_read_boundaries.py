@@ -79,7 +79,6 @@ ELSEWHERE = {
     "checks.programs._interpreter": "a program",
     "checks.programs._node_version": "a part of a program",
     "checks.start_files._text": "a start file of a shell: what it sources may be a link",
-    "proxy.log.last_line": "the end of a log that this very process has just made",
     "demo.show._Demo._read": "in the demonstration's own home",
     "demo.stand_in.read_config": "a program of its own, which stands in for a client",
     "demo.stand_in.oauth_token": "a program of its own, which stands in for a client",

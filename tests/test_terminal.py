@@ -444,6 +444,8 @@ def test_the_question_is_answered_with_no(login: Desk) -> None:
     assert again.wait() == 0
     assert b"[y/N]" not in again.seen
     assert b"started " in again.seen
+    told = [(r["action"], r["after"]) for r in login.world.records("audit.jsonl")]
+    assert told == [("adopt", "declined")], "what is remembered is recorded, once"
 
 
 def test_the_question_is_answered_with_yes(login: Desk) -> None:

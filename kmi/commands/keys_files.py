@@ -60,8 +60,7 @@ def _new_label(app: App, label: str) -> str:
     if looks_like_key(label) or app.screen.redactor.data(label) != label:
         raise UsageError(
             "the label looks like an API key; nothing was stored",
-            "name the key first; it is asked for then. Shells remember what was typed: take the "
-            "line out of their history",
+            "give it a label, and kmi asks for the key; remove this line from the shell's history",
         )
     there = app.keyring.find(label)
     if there is not None:

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
+
+try:  # what `hashlib` offers, without loading OpenSSL for it
+    from _blake2 import blake2b
+except ImportError:
+    from hashlib import blake2b
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -85,11 +85,12 @@ class Desk:
         self._pools: dict[tuple[str, str, int], Pool] = {}
         self._own: dict[tuple[str, bool], bytes] = {}
         self._room = WaitingRoom(self)
-        self._ids = random.Random(seed)  # noqa: S311 - names, not secrets
+        self._last_id = self.rng.getrandbits(32)
 
     def next_id(self) -> str:
         """The name of a request."""
-        return f"{self._ids.getrandbits(32):08x}"
+        self._last_id = (self._last_id + 1) & 0xFFFFFFFF
+        return f"{self._last_id:08x}"
 
     def later(self, delay_s: float, call: Callable[[], None]) -> asyncio.TimerHandle:
         """Call something after a while."""
@@ -186,9 +187,10 @@ class Desk:
 
     # Lessons.
 
-    def verdict(self, status: int | None, text: bytes) -> Verdict:
-        """What an answer means."""
-        return classify(status, text, extra=self.picker.view.patterns)
+    def verdict(self, status: int | None, text: bytes, key: ApiKey) -> Verdict:
+        """What an answer to a request with a key means; its words never repeat that key."""
+        patterns = self.picker.view.patterns
+        return classify(status, text, extra=patterns, secret=key.secret or "")
 
     def follow(self, verdict: Verdict, efforts: Efforts, *, replayable: bool) -> Step:
         """What to do about it."""

@@ -11,7 +11,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from kmi.files import ensure_private_dir
+from kmi.errors import KmiError
+from kmi.files import ensure_private_dir, open_regular
 from kmi.output import safe
 from kmi.store import record_line
 from kmi.timezones import utc_text
@@ -109,10 +110,10 @@ def shown_event(record: Mapping[str, Any]) -> str:
 def last_line(path: str) -> str:
     """The last line of a log that says something; "" when there is none."""
     try:
-        with open(path, "rb") as file:
+        with os.fdopen(open_regular(path)[0], "rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 4096))
             lines = file.read().decode("utf-8", "replace").split("\n")
-    except OSError:
+    except (OSError, KmiError):
         return ""
     return next((line for line in reversed(lines) if line.strip()), "")

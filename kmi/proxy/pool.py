@@ -47,12 +47,22 @@ class Upstream(asyncio.Protocol):
         used: whether it has served a request before this one.
     """
 
-    __slots__ = ("_dead", "_paused", "_pool", "idle_since", "receiver", "transport", "used")
+    __slots__ = (
+        "_dead",
+        "_paused",
+        "_pool",
+        "_readable",
+        "idle_since",
+        "receiver",
+        "transport",
+        "used",
+    )
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._dead = False
         self._paused = False
+        self._readable: Callable[[], bool]
         self.transport: asyncio.Transport
         self.receiver: Receiver | None = None
         self.used = False
@@ -62,6 +72,7 @@ class Upstream(asyncio.Protocol):
         """The connection is there."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type
         self.transport = transport
+        self._readable = _watch(transport)
         transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
 
     def data_received(self, data: bytes) -> None:
@@ -123,7 +134,7 @@ class Upstream(asyncio.Protocol):
 
     def silent(self) -> bool:
         """Whether nothing came since it became idle; its end would have."""
-        return not (self.transport.is_closing() or _readable(self.transport))
+        return not (self.transport.is_closing() or self._readable())
 
     def drop(self) -> None:
         """End it at once; nobody is told."""
@@ -133,14 +144,15 @@ class Upstream(asyncio.Protocol):
             self.transport.abort()
 
 
-def _readable(transport: asyncio.Transport) -> bool:
-    """Whether bytes, or the end, wait in a socket: the event loop may not have seen them yet."""
+def _watch(transport: asyncio.Transport) -> Callable[[], bool]:
+    """Tells whether bytes, or the end, wait in a socket that the event loop has not seen yet."""
     number = transport.get_extra_info("socket").fileno()
     if not hasattr(select, "poll"):  # Windows
-        return bool(select.select([number], [], [], 0)[0])
+        return lambda: bool(select.select([number], [], [], 0)[0])
     polling = select.poll()
     polling.register(number, select.POLLIN)
-    return bool(polling.poll(0))
+    poll = polling.poll
+    return lambda: bool(poll(0))
 
 
 class Pool:

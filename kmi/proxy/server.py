@@ -82,6 +82,8 @@ def serve(app: App, options: ServeOptions, ready: Callable[[str, int], None]) ->
     try:
         loop.run_until_complete(server.run(ready))
     finally:
+        # A thread may still make the TLS settings.
+        loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
 
 

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections import deque
 from typing import TYPE_CHECKING
 
+from kmi.masking import mask_data
 from kmi.timezones import utc_text
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ class _Lines:
         if known is None:
             from json import dumps
 
-            known = dumps(text).replace("\x7f", "\\u007f")
+            known = dumps(mask_data(text)).replace("\x7f", "\\u007f")
             if len(self._words) >= 2048:
                 self._words.clear()
             self._words[text] = known

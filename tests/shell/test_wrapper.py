@@ -149,7 +149,7 @@ def test_kmi_prompt(desk: Desk) -> None:
     (world.state / "prompt").mkdir()
     broken = world.kmi("prompt")
     assert broken.returncode == 77
-    assert "can't read" in broken.stderr
+    assert "not a regular file" in broken.stderr
 
 
 def test_the_shells_of_the_tests_are_those_of_kmi() -> None:
