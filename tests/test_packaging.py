@@ -43,12 +43,16 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (tree / ".gitignore").unlink(missing_ok=True)
     for name in ("_auths/work.env", "_auths/deep/a.toml", ".env", "kmi.env", "notes.txt"):
         write_private(tree / name, f"KMI_API_KEY={CANARY}\n")
-    out = top / "dist"
+    return {**build(tree, top / "dist"), "tree": tree}
+
+
+def build(tree: Path, out: Path) -> dict[str, Path]:
+    """Wheel and sdist of a tree."""
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-d", str(out)],
         cwd=tree, check=True, capture_output=True,
     )  # fmt: skip
-    return {"sdist": next(out.glob("*.tar.gz")), "wheel": next(out.glob("*.whl")), "tree": tree}
+    return {"sdist": next(out.glob("*.tar.gz")), "wheel": next(out.glob("*.whl"))}
 
 
 def sdist_files(path: Path) -> dict[str, bytes]:
@@ -74,6 +78,32 @@ def test_no_key_is_published(built: dict[str, Path]) -> None:
             if "_auths" in name.split("/") and not name.endswith((".example", "README.md"))
         ]
         assert not [name for name in files if name.endswith((".env", ".pth", ".pyc"))]
+
+
+def test_the_wheel_holds_the_package_as_it_is_and_nothing_else(built: dict[str, Path]) -> None:
+    package = ROOT / "kmi"
+    sources = {
+        path.relative_to(ROOT).as_posix(): path.read_bytes()
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    files = wheel_files(built["wheel"])
+    ours = {
+        name: data
+        for name, data in files.items()
+        if name.startswith("kmi/") and not name.startswith("kmi/shell/")
+    }
+    assert ours == sources
+
+
+def test_two_builds_are_the_same_to_the_byte(built: dict[str, Path], tmp_path: Path) -> None:
+    """Whoever builds a release again can compare."""
+    for path in built["tree"].rglob("*.py"):
+        os.utime(path, (1_700_000_000, 1_700_000_000))  # times are no part of it
+    again = build(built["tree"], tmp_path / "again")
+    for kind in ("wheel", "sdist"):
+        assert again[kind].name == built[kind].name
+        assert again[kind].read_bytes() == built[kind].read_bytes()
 
 
 def test_the_wheel_holds_what_shells_need(built: dict[str, Path]) -> None:
