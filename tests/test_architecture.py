@@ -50,7 +50,14 @@ PURE = (
     *("proxy.affinity", "proxy.answers", "proxy.events", "proxy.incoming", "proxy.limits"),
     *("proxy.outcomes", "proxy.quota", "proxy.records", "proxy.view"),
     *("proxy_edits", "service_units", "messages.proxy"),
-    *("proxy.account", "proxy.chunks", "proxy.framing", "proxy.grammar", "proxy.guards"),
+    *(
+        "proxy.account",
+        "proxy.chunks",
+        "proxy.framing",
+        "proxy.head_reader",
+        "proxy.grammar",
+        "proxy.guards",
+    ),
     *("proxy.heads",),
 )
 WORLDLY = {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kmi.proxy import answers
 from kmi.proxy.chunks import ChunkedBody
 from kmi.proxy.exchange import Exchange
-from kmi.proxy.framing import BadMessage, RequestHead, head_end, request_head
+from kmi.proxy.framing import BadMessage, RequestHead, head_end
 from kmi.proxy.guards import Refusal
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Client(asyncio.Protocol):
             self._ahead, self._searched = data, len(data)
             return
         self._ahead, self._searched = b"", 0
-        head = request_head(data[:end])
+        head = self._site.heads.read(data[:end])
         self._head = head
         if not self._site.welcome(self, head):
             return

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Callable
 
 from kmi.proxy import answers
 from kmi.proxy.guards import METHODS, Refusal
+from kmi.proxy.head_reader import HeadReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,7 @@ class Site:
 
     Attributes:
         clients: the open connections.
+        heads: reads the heads of requests.
         draining: no connection is kept after its answer.
     """
 
@@ -48,6 +50,7 @@ class Site:
         self._own = own
         self.clients: set[Client] = set()
         self.draining = False
+        self.heads = HeadReader()
 
     def arrived(self, client: Client) -> None:
         """A connection was made."""
