@@ -22,7 +22,7 @@ lint: $(VENV)/installed-dev
 
 unit: $(VENV)/installed-dev
 	$(BIN)/python -m compileall -q kmi
-	$(BIN)/python -m pytest -n $(JOBS) --ignore=tests/e2e
+	$(BIN)/python -m pytest -n $(JOBS) --ignore=tests/e2e $(ARGS)
 
 # The real clients, installed into a cache outside of the tree.
 e2e: $(VENV)/installed-dev
