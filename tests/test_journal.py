@@ -169,10 +169,10 @@ def start(path: Path, name: str, count: int, size: int) -> subprocess.Popen[str]
 def test_eight_writers_and_kills_lose_double_and_tear_nothing(tmp_path: Path) -> None:
     path = tmp_path / "j"
     count, size = 250, 4000
+    follower = Follower(str(path))  # before the first line: it tells what comes after it
     steady = {f"s{n}": start(path, f"s{n}", count, size) for n in range(5)}
     doomed = {f"d{n}": start(path, f"d{n}", 100_000, size) for n in range(3)}
     told: list[bytes] = []
-    follower = Follower(str(path))
     rng = random.Random(1)
     said: dict[str, int] = {}
     for name, process in doomed.items():
