@@ -80,7 +80,7 @@ Where things happen:
 ``proxy/notify``     what systemd is told
 ``proxy/grammar``    what HTTP/1.x messages are made of, their limits, what breaks them (pure)
 ``proxy/framing``    heads of requests and answers: one expression each, refused or read (pure)
-``proxy/head_reader``  the same for heads that come again and again (pure)
+``proxy/head_reader``  the same, for heads that come again and again (pure)
 ``proxy/chunks``     chunked bodies, read or only followed (pure)
 ``proxy/server``     the proxy from listening to its end: signals, ticks, draining
 ``proxy/listening``  the socket that it listens on

@@ -157,18 +157,14 @@ def confidence(entries: Iterable[Entry]) -> Confidence:
     others' ``e``, and so raises their share: nobody is blamed for that.
 
     >>> spread = [("abc"[n % 3], 3) for n in range(30)]
-    >>> measured(spread), measured([("a", 3)] * 30), measured([("a", 3)] * 19)
-    (100, 0, None)
+    >>> [measured(p).percent for p in (spread, [("a", 3)] * 30, [("a", 3)] * 19)]
+    [100, 0, None]
     """
-    return _measured([(e.label, e.eligible) for e in entries if e.code == "next"])
+    return measured([(e.label, e.eligible) for e in entries if e.code == "next"])
 
 
-def measured(placed: Iterable[tuple[str, int]]) -> int | None:
+def measured(placed: Iterable[tuple[str, int]]) -> Confidence:
     """The figure of `confidence`, from labels and how many keys were eligible."""
-    return _measured(placed).percent
-
-
-def _measured(placed: Iterable[tuple[str, int]]) -> Confidence:
     counts: dict[str, int] = {}
     share = 0.0
     for label, eligible in placed:

@@ -250,7 +250,7 @@ class Client(asyncio.Protocol):
         head = self._head
         anthropic = head is not None and b"/messages" in head.target
         head_only = head is not None and head.method == b"HEAD"
-        self._desk.refused(found, head)
+        self._desk.refused(found)
         self.transport.write(answers.refusal(found, anthropic=anthropic, head_only=head_only))
         self._linger()
 

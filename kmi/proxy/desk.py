@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from kmi.model import ApiKey
     from kmi.proxy.exchange import Exchange
-    from kmi.proxy.framing import RequestHead, ResponseHead
+    from kmi.proxy.framing import ResponseHead
     from kmi.proxy.guards import Refusal
     from kmi.proxy.limits import Caps
     from kmi.proxy.tally import Tally
@@ -243,7 +243,7 @@ class Desk:
         count = self.successes.get(key.key_id, (0, 0.0, 0.0))[0]
         self.successes[key.key_id] = (count + 1, now, sent_at)
 
-    def refused(self, found: Refusal, head: RequestHead | None) -> None:
+    def refused(self, found: Refusal) -> None:
         """A request was not served at all."""
         self.refusals[found.code] = self.refusals.get(found.code, 0) + 1
 

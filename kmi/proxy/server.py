@@ -202,6 +202,7 @@ class Server:
             sessions=len(desk.picker.sessions),
             caps=desk.rules.caps,
             draining=desk.draining,
+            refused=desk.refusals,
         )
 
     def _answer_here(self, method: bytes, path: bytes) -> Page | None:

@@ -29,6 +29,10 @@ LISTED = 50
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
+#: The default of a mapping that is never changed.
+_NOTHING: Mapping[str, int] = {}
+
+
 class Live(NamedTuple):
     """What the event loop knows at a moment besides its tally and its view.
 
@@ -43,6 +47,7 @@ class Live(NamedTuple):
         sessions: how many are remembered.
         caps: the limits of the settings.
         draining: it ends as soon as its streams have.
+        refused: requests that were not served at all, by the word for it.
     """
 
     now: float
@@ -56,6 +61,7 @@ class Live(NamedTuple):
     sessions: int
     caps: Caps
     draining: bool = False
+    refused: Mapping[str, int] = _NOTHING
 
 
 def status_document(view: View, tally: Tally, live: Live) -> dict[str, Any]:
@@ -72,6 +78,7 @@ def status_document(view: View, tally: Tally, live: Live) -> dict[str, Any]:
         "listening": live.listening,
         "base_path": live.base_path,
         "draining": live.draining,
+        "refused": dict(live.refused),
         "strategy": view.policy.strategy,
         "may_change_keys": view.may_change,
         "auto_rotate_since": None if view.auto_rotate is None else utc_text(view.auto_rotate),
@@ -177,6 +184,12 @@ def _of_proxy(tally: Tally, live: Live) -> list[Family]:
         _single("kmi_draining", "gauge", "1 while it ends.", live.draining),
         _single("kmi_sessions", "gauge", "Sessions that keep a key.", live.sessions),
         _single("kmi_requests_queued", "gauge", "Requests that wait for a key now.", live.queued),
+        Family(
+            "kmi_refused_requests_total",
+            "counter",
+            "Requests that were not served: no token, a web page, not HTTP as it should be.",
+            [({"code": code}, count) for code, count in sorted(live.refused.items())],
+        ),
         _single("kmi_waits_total", "counter", "Requests that waited for a key.", tally.waits),
         _single(
             "kmi_waited_seconds_total", "counter", "How long they waited together.", tally.waited_s

@@ -182,6 +182,8 @@ def test_the_values_are_those_of_the_tally() -> None:
     assert found["kmi_tokens_total", (("key", "home"), ("kind", "prompt"))] > 0
     assert found["kmi_build_info", (("version", "0.1.0"),)] == 1
     assert metrics(draining=True)["kmi_draining", ()] == 1
+    refused = metrics(refused={"wrong-token": 3})
+    assert refused["kmi_refused_requests_total", (("code", "wrong-token"),)] == 3
 
 
 def test_histograms_add_up() -> None:
