@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import TYPE_CHECKING
 
@@ -408,3 +409,15 @@ def test_who_is_too_slow_is_told_so_and_who_is_served_is_left_alone(tmp_path: Pa
         for wire in (stream, silent, idle, *slow):
             wire.socket.close()
         assert HEAD_TIMEOUT_S <= 15.0
+
+
+def test_refusals_are_counted_where_a_person_looks(relay: Running) -> None:
+    def count() -> int:
+        page = relay.proxy.ask(relay.proxy.request(line=STATUS, body=None))
+        assert page.status == 200
+        found: int = json.loads(page.body)["refused"].get("wrong-token", 0)
+        return found
+
+    before = count()
+    assert refused(relay, relay.proxy.request(auth=b"Authorization: Bearer no")).status == 401
+    assert count() == before + 1
