@@ -11,27 +11,30 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Union
 
 import hypothesis
 import pytest
 
-import kmi
+from tests import quickly
+
+# Also for the tests, which import the world from here.
+from tests.quickly import LIMIT_S as LIMIT_S
+from tests.quickly import PACKAGE_PARENT as PACKAGE_PARENT
+from tests.quickly import Result as Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-#: A run of kmi that takes longer than this hangs.
-LIMIT_S = 60.0
+#: What goes on beside a test.
+Process = Union[quickly.Forked, subprocess.Popen[bytes]]
+
 CLI, CODE = "kimi-cli", "kimi-code"
-PACKAGE_PARENT = str(Path(kmi.__file__).resolve().parents[1])
 #: The base URL of keys and configs in tests. Nothing listens there.
 BASE_URL = "https://api.kimi.com/coding/v1"
 
 hypothesis.settings.register_profile("kmi", deadline=None, database=None)
 hypothesis.settings.load_profile("kmi")
-
-Result = subprocess.CompletedProcess[str]
 
 
 def secret_of(label: str) -> str:
@@ -160,7 +163,30 @@ class World:
         cwd: Path | None = None,
     ) -> Result:
         """Run kmi to its end. A None in ``env`` takes a variable away."""
+        given = self.environment(env)
+        if quickly.fits(given):
+            return quickly.shared().call(args, given, cwd or self.cwd, input or "")
         return self.command([sys.executable, "-m", "kmi", *args], input=input, env=env, cwd=cwd)
+
+    def start(
+        self,
+        *args: str,
+        env: Mapping[str, str | None] | None = None,
+        stdout: int | IO[bytes] = subprocess.PIPE,
+        stderr: int | IO[bytes] = subprocess.PIPE,
+    ) -> Process:
+        """Start kmi with an empty stdin, and go on."""
+        given = self.environment(env)
+        if quickly.fits(given):
+            return quickly.shared().start(args, given, self.cwd, stdout=stdout, stderr=stderr)
+        return subprocess.Popen(
+            [sys.executable, "-m", "kmi", *args],
+            cwd=self.cwd,
+            env=given,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+        )
 
     def command(
         self,

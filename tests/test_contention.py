@@ -25,7 +25,7 @@ import pytest
 from kmi.demo.fake_api import Behaviour, FakeKimi
 from kmi.kimi_config import parse_config
 from kmi.state import decode
-from tests.conftest import CLI, CODE, World, config_text, secret_of, write_private
+from tests.conftest import CLI, CODE, Process, World, config_text, secret_of, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,8 +34,6 @@ KMI = (sys.executable, "-m", "kmi")
 CARELESS = (sys.executable, str(Path(__file__).with_name("careless.py")))
 #: For what takes a second when nothing else runs; a hang is found, a slow machine is not punished.
 LIMIT_S = 120.0
-
-Process = subprocess.Popen[bytes]
 
 
 @pytest.fixture
@@ -69,6 +67,8 @@ def start(
     world: World, argv: tuple[str, ...] | list[str], env: Mapping[str, str | None] | None = None
 ) -> Process:
     """Start a program in this world."""
+    if tuple(argv[:3]) == KMI:
+        return world.start(*argv[3:], env=env)
     return subprocess.Popen(
         argv,
         cwd=world.cwd,
@@ -85,7 +85,7 @@ def finish(processes: list[Process]) -> list[tuple[int, bytes, bytes]]:
     try:
         for process in processes:
             out, err = process.communicate(timeout=LIMIT_S)
-            ends.append((process.returncode, out, err))
+            ends.append((process.wait(), out, err))
     finally:
         for process in processes:
             if process.poll() is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -287,24 +286,6 @@ SITUATIONS["login of Kimi Code"] = lambda world: login(world, CODE)
 
 
 #: Runs each command in a process of its own, all from one that has everything loaded.
-DRIVER = """
-import json, os, sys
-import kmi.app, kmi.cli, kmi.commands.run, kmi.commands.status, kmi.commands.health, kmi.translation
-for words in json.loads(sys.argv[1]):
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid == 0:
-        # A dry run shows the person's file on stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY) if "--dry-run" in words else 2, 1)
-        sys.stdout = open(1, "w", encoding="utf-8")
-        code = kmi.cli.main(words)
-        sys.stdout.flush()
-        os._exit(code)
-    os.waitpid(pid, 0)
-    os.write(2, f"END {' '.join(words)}\\n".encode())
-"""
-
-
 def test_names_are_no_words() -> None:
     said = to_russian("/a/flag.env:2: disabled is not valid")
     assert said == "/a/flag.env:2: disabled: недопустимое значение"
@@ -315,22 +296,20 @@ def test_names_are_no_words() -> None:
 
 def in_english(world: World, commands: Iterable[tuple[str, ...]]) -> list[str]:
     """The lines with an English word, or without a Russian one, that commands print."""
-    words = list(commands)
-    done = world.command([sys.executable, "-c", DRIVER, json.dumps(words)])
-    assert done.stderr.count("END ") == len(words), done
     found: list[str] = []
-    lines: list[str] = []
-    for line in done.stderr.splitlines():
-        if line.startswith("END "):
-            found += [f"{line[4:]}: {said}" for said in lines if not is_russian(said)]
-            lines = []
-        else:
-            lines.append(line.removeprefix("kmi: ").replace(str(world.root), ""))
+    for words in commands:
+        done = world.kmi(*words)
+        # A dry run shows the person's file on stdout.
+        said = done.stderr if "--dry-run" in words else done.stdout + done.stderr
+        for line in said.splitlines():
+            plain = line.removeprefix("kmi: ").replace(str(world.root), "")
+            if not is_russian(plain):
+                found.append(f"{' '.join(words)}: {plain}")
     return found
 
 
 def is_russian(line: str) -> bool:
-    cyrillic = re.search("[а-яё]", line, re.IGNORECASE)  # noqa: RUF001
+    cyrillic = re.search("[а-яё]", line, re.IGNORECASE)  # noqa: RUF001 - Russian
     return bool(BARE.fullmatch(line) or (cyrillic and not ENGLISH.search(line)))
 
 

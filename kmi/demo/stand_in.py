@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import tomlkit
-from tomlkit.exceptions import ParseError
+from kmi.errors import ConfigError
+from kmi.kimi_config import parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,8 +58,8 @@ def read_config(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     try:
-        return tomlkit.parse(text).unwrap()
-    except ParseError as error:
+        return parse_toml(text, str(path))
+    except ConfigError as error:
         raise StandInError(f"Invalid TOML in configuration file {path}: {error}", 1) from error
 
 

@@ -21,7 +21,7 @@ from collections import deque
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
-from tests.conftest import World
+from tests.conftest import Process, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -283,7 +283,7 @@ class Upstream:
                 if not head:
                     return
                 assert not rest or b"content-length" in head.lower()
-                link = self._link(_Prefixed(own, rest), number, head)  # type: ignore[arg-type]
+                link = self._link(_Prefixed(own, rest), number, head)  # type: ignore[arg-type]  # a reader
                 rest = b""
                 script = self.scripts.popleft() if self.scripts else self.default
                 script(link)
@@ -490,16 +490,20 @@ class Proxy:
         )  # fmt: skip
         self._wires: list[Wire] = []
         self.errors_path = world.root / "proxy.err"
-        words = command or [sys.executable, "-m", "kmi", "proxy", "start", "--foreground"]
+        self.process: Process
         with open(self.errors_path, "ab") as errors:
-            self.process = subprocess.Popen(
-                words,
-                cwd=world.cwd,
-                env=world.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
-                stderr=errors,
-            )
+            if command is None:
+                words = ("proxy", "start", "--foreground")
+                self.process = world.start(*words, stdout=errors, stderr=errors)
+            else:
+                self.process = subprocess.Popen(
+                    command,
+                    cwd=world.cwd,
+                    env=world.environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=errors,
+                    stderr=errors,
+                )
         self.port = self._listening_port()
 
     def _listening_port(self) -> int:

@@ -6,8 +6,6 @@ import http.client
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +16,7 @@ from kmi.auth_formats import key_id_of
 from kmi.demo.behaviours import Behaviour
 from kmi.demo.fake_api import FakeKimi
 from kmi.state import Active, State, encode
-from tests.conftest import CLI, World, secret_of, write_private
+from tests.conftest import CLI, Process, World, secret_of, write_private
 from tests.proxy.box import LIMIT_S, until
 
 if TYPE_CHECKING:
@@ -88,7 +86,7 @@ class Scene:
         self.world = world
         self.api = api
         self.answers: list[Answer] = []
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self.port = 0
         world.env.update(
             KMI_CLIENT=CLI,
@@ -138,14 +136,7 @@ class Scene:
         self.world.env.update({f"KMI_{name}": value for name, value in env.items()})
         self.errors = self.world.root / "proxy.err"
         with self.errors.open("ab") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "kmi", "proxy", "start", "--foreground"],
-                cwd=self.world.cwd,
-                env=self.world.env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-            )
+            self.process = self.world.start("proxy", "start", "--foreground", stderr=errors)
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode().strip()
         assert line.endswith(BASE), (line, self.errors.read_text())
