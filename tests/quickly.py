@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 #: A run of kmi that takes longer than this hangs.
 LIMIT_S = 60.0
 PACKAGE_PARENT = str(Path(kmi.__file__).resolve().parents[1])
+#: What Python says of itself after ``python -m kmi``.
+ENTRY = str(Path(kmi.__file__).with_name("__main__.py").resolve())
 #: The locale of the process that forks; its streams are made for it.
 LOCALE = "C.UTF-8"
 
@@ -188,9 +190,15 @@ class Forks:
         return self.call(args, world.environment(env), cwd or world.cwd, input)
 
     def call(
-        self, args: Sequence[str], env: Mapping[str, str], cwd: Path, input: str = ""
+        self,
+        args: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        input: str = "",
+        *,
+        argv0: str = ENTRY,
     ) -> Result:
-        """Run kmi to its end.
+        """Run kmi to its end; ``argv0`` is what it was started as.
 
         Raises:
             subprocess.TimeoutExpired: it took longer than LIMIT_S.
@@ -199,7 +207,7 @@ class Forks:
             stdin.write(input.encode("utf-8", "surrogateescape"))
             stdin.seek(0)
             streams = (stdin.fileno(), stdout.fileno(), stderr.fileno())
-            code = Forked(self._send(args, env, cwd, streams, LIMIT_S), None, None).wait()
+            code = Forked(self._send([argv0, *args], env, cwd, streams, LIMIT_S), None, None).wait()
             said = []
             for stream in (stdout, stderr):
                 stream.seek(0)
@@ -232,14 +240,14 @@ class Forks:
             else:
                 mine.append(None)
                 his.append(given if isinstance(given, int) else given.fileno())
-        result = self._send(args, env, cwd, his, 0.0)
+        result = self._send([ENTRY, *args], env, cwd, his, 0.0)
         for fd in pipes:
             os.close(fd)
         return Forked(result, *mine)
 
     def _send(
         self,
-        args: Sequence[str],
+        argv: Sequence[str],
         env: Mapping[str, str],
         cwd: Path,
         streams: Sequence[int],
@@ -249,7 +257,7 @@ class Forks:
         mine, his = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # The call goes by a file, for an environment may be larger than a packet.
         with his, TemporaryFile() as call:
-            what = [list(args), dict(env), str(cwd), umask(), limit_s]
+            what = [list(argv), dict(env), str(cwd), umask(), limit_s]
             call.write(json.dumps(what).encode())
             call.seek(0)
             rights = array.array("i", (his.fileno(), call.fileno(), *streams))
@@ -324,7 +332,7 @@ def forked(fds: list[int]) -> int:
     from kmi import __main__ as entry
 
     with open(fds[0], encoding="utf-8") as call:
-        args, env, cwd, mask, limit_s = json.load(call)
+        sys.argv, env, cwd, mask, limit_s = json.load(call)
     signal.alarm(int(limit_s))
     for number, fd in enumerate(fds[1:]):
         os.dup2(fd, number)
@@ -334,7 +342,6 @@ def forked(fds: list[int]) -> int:
     os.environ.clear()
     os.environ.update(env)
     time.tzset()
-    sys.argv = [str(Path(entry.__file__)), *args]
     streams(sys.stdin.errors, sys.stdout.errors, sys.stderr.errors)
     try:
         code: Any = entry.main()
@@ -355,7 +362,7 @@ def streams(stdin: str | None, stdout: str | None, stderr: str | None) -> None:
     """The three standard streams, made anew for what the descriptors now are."""
     sys.stdin = open(0, encoding="utf-8", errors=stdin)  # noqa: SIM115 - as long as the process
     sys.stdout = open(1, "w", encoding="utf-8", errors=stdout)  # noqa: SIM115 - the same
-    sys.stderr = open(2, "w", encoding="utf-8", errors=stderr, buffering=1)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors=stderr, buffering=1)  # noqa: SIM115 - so
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import quickly
 from tests.conftest import World, write_private
 
 if TYPE_CHECKING:
@@ -179,7 +180,8 @@ class Desk:
 
     def script(self, shell: str, *options: str) -> Path:
         """The file that `kmi init` makes: the cached form."""
-        done = self.world.command([*KMI, "init", shell, *options])
+        words = ["init", shell, *options]
+        done = quickly.shared().call(words, self.world.env, self.world.cwd, argv0=KMI[1])
         assert done.returncode == 0, done
         assert not done.stderr
         number = len(list(self.world.root.glob("init-*")))
