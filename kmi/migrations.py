@@ -89,6 +89,49 @@ def _key_of_manager(label: str, old: Mapping[str, Any], now: float) -> KeyState:
     return KeyState(label=label, hold=hold, last_used=_moment(old.get("last_used")))
 
 
+def take_over(
+    state: State, old: Mapping[str, Any], ids: Mapping[str, str], now: float
+) -> list[str]:
+    """Put what kmi-manager-cli knew of labels into a state of today, where that knows nothing yet.
+
+    Args:
+        state: it is changed.
+        old: the ``keys`` of such a state, by label.
+        ids: the key id of each label that an auth file has.
+        now: seconds since the epoch.
+
+    Returns:
+        the labels of which something was taken over.
+    """
+    taken = []
+    for label, known in old.items():
+        key_id = ids.get(label)
+        if key_id is None or key_id in state.keys or not isinstance(known, dict):
+            continue
+        made = _key_of_manager(label, known, now)
+        if made.hold is not None or made.last_used is not None:
+            state.keys[key_id] = made
+            taken.append(label)
+    return taken
+
+
+def restore_aside(state: State, ids: Mapping[str, str], now: float) -> list[str]:
+    """Take over what was kept aside of labels that have an auth file by now; those labels."""
+    aside = state.unknown.get(ASIDE)
+    if not isinstance(aside, dict):
+        return []
+    found = {label: known for label, known in aside.items() if label in ids}
+    if not found:
+        return []
+    take_over(state, found, ids, now)
+    rest = {label: known for label, known in aside.items() if label not in ids}
+    if rest:
+        state.unknown[ASIDE] = rest
+    else:
+        del state.unknown[ASIDE]
+    return list(found)
+
+
 def _moment(value: object) -> float | None:
     """A time like ``2026-02-04T07:00:00Z``; None for none, and for what can't be read."""
     if not isinstance(value, str):
