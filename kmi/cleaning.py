@@ -1,4 +1,4 @@
-"""Removing what kmi wrote and nobody needs any more: old records, logs and backups.
+"""Removing what kmi wrote and nobody needs any more: old records, logs, usage and backups.
 
 Never a key, never what a client wrote, and never the audit, which tells who removed the rest.
 """
@@ -10,6 +10,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from kmi.errors import KmiError
 from kmi.journal import prune
 from kmi.timezones import utc_seconds
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 #: What can be cleaned, and where it is below the state directory.
 JOURNALS = {"logs": ("logs/kmi.jsonl", "logs/proxy.log"), "trace": ("trace.jsonl",),
             "runs": ("runs.jsonl",)}  # fmt: skip
-PARTS = (*JOURNALS, "backups")
+PARTS = (*JOURNALS, "usage", "backups")
 _TIME = re.compile(rb'(?:\{.{0,40}?"ts": ?")?([0-9T:.-]{23}Z)')
 _ASIDE = re.compile(r".+\.corrupt-[0-9TZ.-]+")
 
@@ -52,11 +53,31 @@ def clean(app: App, state: State | None, parts: frozenset[str], before: float) -
             found += _backups(app, state, before)
             found += _set_aside(app, before, dry_run=state is None)
             continue
+        if part == "usage":
+            found += _usage(app, before, dry_run=state is None)
+            continue
         for name in JOURNALS[part]:
             path = app.store.path(*name.split("/"))
             count, size = prune(path, _Younger(before), dry_run=state is None)
             found.append(Cleaned(part, path, count, size))
     return [item for item in found if item.removed]
+
+
+def _usage(app: App, before: float, *, dry_run: bool) -> list[Cleaned]:
+    """What calls cost; reading their logs again brings nothing back."""
+    path = app.store.path("usage.db")
+    if not os.path.lexists(path):
+        return []
+    from kmi.usage.store import DamagedError, open_usage
+
+    try:
+        with open_usage(app.store) as usage:
+            size = os.stat(path).st_size
+            known = usage.count()
+            gone = usage.clean(before, dry_run=dry_run)
+    except DamagedError as error:
+        raise KmiError(f"{path} can't be read: {error}", "`kmi usage` sets it aside") from None
+    return [Cleaned("usage", path, gone, size * gone // max(1, known))]
 
 
 class _Younger:

@@ -1,4 +1,4 @@
-"""`kmi clean`: remove old records, logs and backups of kmi's own."""
+"""`kmi clean`: remove old records, logs, usage and backups of kmi's own."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 
     from kmi.app import App
 
-#: What goes when nothing is named. Backups are what `kmi undo` needs: they must be named.
+#: What goes when nothing is named. Backups are what `kmi undo` needs, and usage outlives the logs
+#: that it was read from: they must be named.
 DEFAULT_PARTS = ("logs", "trace", "runs")
 _MONTH_S = 30 * 86400.0
 _HELP = {
     "logs": "what the proxy logged",
     "trace": "which key served which request",
     "runs": "which run had which key",
+    "usage": "what calls cost, as `kmi usage` shows it",
     "backups": "client configs as they were, and `kmi undo` with them",
 }
 
@@ -72,8 +74,9 @@ def _show(app: App, done: Sequence[Cleaned], *, dry_run: bool) -> None:
     if not done:
         screen.note("there is nothing that old")
         return
+    units = {"backups": "files", "usage": "calls"}
     table = [
-        [item.part, f"{item.removed} files" if item.part == "backups" else f"{item.removed} lines",
+        [item.part, f"{item.removed} {units.get(item.part, 'lines')}",
          f"{max(1, item.size // 1024)} KiB", item.path]
         for item in done
     ]  # fmt: skip

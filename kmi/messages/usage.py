@@ -1,0 +1,50 @@
+"""`kmi usage`."""
+
+MESSAGES = {
+    "usage.key": ("key", "ключ"),
+    "usage.day": ("day", "день"),
+    "usage.project": ("project", "проект"),
+    "usage.model": ("model", "модель"),
+    "usage.session": ("session", "сессия"),
+    "usage.calls": ("calls", "вызовы"),
+    "usage.input": ("input", "ввод"),
+    "usage.cached": ("cached", "из кэша"),
+    "usage.output": ("output", "вывод"),
+    "usage.total": ("total", "всего"),
+    "usage.nobody": ("(unknown)", "(неизвестно)"),
+    "usage.proxy": ("(by the proxy only)", "(только через прокси)"),
+    "usage.title": ("Tokens by {by}, {since} to {until}", "Токены: {by}, {since} - {until}"),
+    "usage.title-all": ("Tokens by {by}, to {until}", "Токены: {by}, до {until}"),
+    "usage.title-key": ("of key {label}", "ключ {label}"),
+    "usage.others": ("({count} others)", "(ещё {count})"),
+    "usage.sure": (
+        "which key paid: exact for {exact}, by time for {by_time}, unknown for {unknown} calls",
+        "кто платил: точно - {exact}, по времени - {by_time}, неизвестно - {unknown} вызовов",
+    ),
+    "usage.reading": ("reading sessions, MiB", "чтение сессий, МиБ"),
+    "usage.no-sessions": (
+        "there are no sessions in {places}; kmi reads there what calls cost",
+        "в {places} нет сессий; оттуда kmi берёт расход",
+    ),
+    "usage.nothing": (
+        "no call was made in that time ({count} earlier ones are known; `--since all` shows them)",
+        "за это время вызовов не было (известно более ранних: {count}; их покажет `--since all`)",
+    ),
+    "usage.nothing-at-all": (
+        "no session has made a call yet",
+        "ни одна сессия ещё не делала вызовов",
+    ),
+    "usage.written": ("the page is in {path}", "страница в {path}"),
+    "usage.page-title": ("Token usage", "Расход токенов"),
+    "usage.page-span": ("{since} to {until}", "с {since} по {until}"),
+    "usage.page-span-all": ("to {until}", "до {until}"),
+    "usage.page-by": ("By {by}", "По: {by}"),
+    "usage.page-days": ("Tokens per day, by key", "Токены по дням и ключам"),
+    "usage.page-made": ("made {time} by kmi", "создано {time}, kmi"),
+    "usage.page-skip": ("Skip to the figures", "К цифрам"),
+    "usage.page-share": ("share", "доля"),
+    "usage.page-hint": (
+        "Every bar can be reached with Tab; its figures show beside it.",
+        "К любому столбцу можно перейти клавишей Tab; рядом появятся его цифры.",
+    ),
+}

@@ -1,0 +1,1 @@
+"""`kmi usage`: what calls cost, read from the clients' session logs, and which key paid."""
