@@ -1,0 +1,1 @@
+"""`kmi plugin`: the hooks and the status line in the clients' own files."""
