@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kmi.health import error_rate, left, status_of
+from kmi.health import left, status_of
 from kmi.model import Decision, KeyState
+from kmi.scores import UNUSED, View, by_age, by_quota, by_reset, by_room
 from kmi.timezones import show_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kmi.model import ApiKey
-
-#: How much is assumed to be left of a quota that is not known: neither full nor empty.
-NEUTRAL_LEFT = 0.5
-
 
 #: The default of mappings that are never changed.
 _NOTHING: Mapping[str, Any] = {}
@@ -75,12 +72,12 @@ def choose(
     why_not = {}
     usable: list[ApiKey] = []
     for key in keys:
-        reason = unusable(key, states.get(key.key_id, KeyState()), policy, now)
+        reason = unusable(key, states.get(key.key_id, UNUSED), policy, now)
         if reason:
             why_not[key.label] = reason
         else:
             usable.append(key)
-    view = _View(states, policy, now, active)
+    view = View(states, policy, now, active)
     if policy.named is not None:
         return _named(policy.named, keys, why_not, view)
     if not usable:
@@ -99,36 +96,6 @@ def choose(
     if first is None and policy.preferred:
         reason = f"no key of {policy.bound_by} can be used; {reason}"
     return Decision(pick, reason, code, rejected)
-
-
-class _View(NamedTuple):
-    """What the strategies look at."""
-
-    states: Mapping[str, KeyState]
-    policy: Policy
-    now: float
-    active: str | None
-
-    def state(self, key: ApiKey) -> KeyState:
-        return self.states.get(key.key_id, KeyState())
-
-    def left(self, key: ApiKey) -> float:
-        known = left(self.state(key), self.now)
-        return NEUTRAL_LEFT if known is None else known
-
-    def rank(self, key: ApiKey) -> int:
-        """0 for a key that may be picked freely, 1 for one that only stands in."""
-        if self.policy.include_warn:
-            return 0
-        return int(status_of(key, self.state(key), self.now).name == "warn")
-
-    def merit(self, key: ApiKey) -> tuple[int, float, float]:
-        """Smaller is better: status, share left, error rate."""
-        rate = error_rate(self.state(key), self.now)
-        return self.rank(key), -round(self.left(key), 3), round(rate, 3)
-
-    def last_used(self, key: ApiKey) -> float:
-        return self.state(key).last_used or 0.0
 
 
 def unusable(key: ApiKey, state: KeyState, policy: Policy, now: float) -> str:
@@ -163,7 +130,7 @@ def _usage_missing(state: KeyState, policy: Policy, now: float) -> str:
     return ""
 
 
-def _named(label: str, keys: Sequence[ApiKey], why_not: Mapping[str, str], view: _View) -> Decision:
+def _named(label: str, keys: Sequence[ApiKey], why_not: Mapping[str, str], view: View) -> Decision:
     rejected = {key.label: f"{label} was named" for key in keys if key.label != label}
     for key in keys:
         if key.label != label:
@@ -171,14 +138,18 @@ def _named(label: str, keys: Sequence[ApiKey], why_not: Mapping[str, str], view:
         if label in view.policy.unavailable or (
             view.policy.allowed is not None and label not in view.policy.allowed
         ):
-            return Decision(None, f"{label} was named, but is {why_not[label]}", "named", rejected)
+            return Decision(None, f"{label} was named, but: {why_not[label]}", "named", rejected)
         doubt = why_not.get(label)
-        reason = f"it was named, although it is {doubt}" if doubt else "it was named"
-        return Decision(key, reason, "named-anyway" if doubt else "named", rejected)
+        if not doubt:
+            return Decision(key, "it was named", "named", rejected)
+        reason = f"it was named, although it is {doubt}"
+        if doubt.startswith("its "):
+            reason = f"it was named, yet {doubt}"
+        return Decision(key, reason, "named-anyway", rejected)
     return Decision(None, f"there is no key {label!r}", "no-such-key", rejected)
 
 
-def _none_usable(keys: Sequence[ApiKey], why_not: Mapping[str, str], view: _View) -> Decision:
+def _none_usable(keys: Sequence[ApiKey], why_not: Mapping[str, str], view: View) -> Decision:
     if not keys:
         return Decision(None, "there are no keys", "no-keys", {})
     holds = []
@@ -210,7 +181,7 @@ def _without_hold(state: KeyState) -> KeyState:
 _Pick = tuple["ApiKey", str, str]
 
 
-def _sticky(usable: Sequence[ApiKey], order: Sequence[ApiKey], view: _View) -> _Pick:
+def _sticky(usable: Sequence[ApiKey], order: Sequence[ApiKey], view: View) -> _Pick:
     for key in usable:
         if key.key_id == view.active:
             return key, "it is the active key, and still usable", "active"
@@ -220,8 +191,8 @@ def _sticky(usable: Sequence[ApiKey], order: Sequence[ApiKey], view: _View) -> _
     return pick, reason, code
 
 
-def _most_remaining(usable: Sequence[ApiKey], order: Sequence[ApiKey], view: _View) -> _Pick:
-    pick = min(usable, key=lambda k: (*view.merit(k), -k.priority, view.last_used(k), k.label))
+def _most_remaining(usable: Sequence[ApiKey], order: Sequence[ApiKey], view: View) -> _Pick:
+    pick = min(usable, key=lambda key: by_quota(key, view))
     if len(usable) == 1:
         return pick, "it is the only usable key", "only"
     known = left(view.state(pick), view.now)
@@ -229,37 +200,39 @@ def _most_remaining(usable: Sequence[ApiKey], order: Sequence[ApiKey], view: _Vi
     return pick, f"it is the best by status and quota ({share})", "best"
 
 
-def _round_robin(usable: Sequence[ApiKey], order: Sequence[ApiKey], view: _View) -> _Pick:
+def _round_robin(usable: Sequence[ApiKey], order: Sequence[ApiKey], view: View) -> _Pick:
     pick = _next(_preferred(usable, view), order, view.active)
     return pick, "it is the next usable key in order", "next"
 
 
-def _least_recently_used(usable: Sequence[ApiKey], order: Sequence[ApiKey], view: _View) -> _Pick:
-    preferred = _preferred(usable, view)
-    pick = min(preferred, key=lambda k: (view.last_used(k), -k.priority, k.label))
-    used = view.last_used(pick)
-    ago = f"{show_span(view.now - used)} ago" if used else "never"
-    return pick, f"it was used least recently ({ago})", "least-recent"
+def _least_recently_used(usable: Sequence[ApiKey], order: Sequence[ApiKey], view: View) -> _Pick:
+    pick = min(usable, key=lambda key: by_age(key, view))
+    return pick, f"it was used least recently ({_ago(pick, view)})", "least-recent"
 
 
-def _soonest_reset(usable: Sequence[ApiKey], order: Sequence[ApiKey], view: _View) -> _Pick:
-    resets = []
-    for key in _preferred(usable, view):
-        times = [
-            window.resets_at
-            for window in view.state(key).windows.values()
-            if window.resets_at is not None and (window.left(view.now) or 0.0) > 0.0
-        ]
-        if times:
-            resets.append((min(times), -key.priority, key.label, key))
-    if not resets:
-        pick, reason, _ = _most_remaining(usable, order, view)
+def _ago(key: ApiKey, view: View) -> str:
+    used = view.last_used(key)
+    return f"{show_span(view.now - used)} ago" if used else "never"
+
+
+def _soonest_reset(usable: Sequence[ApiKey], order: Sequence[ApiKey], view: View) -> _Pick:
+    pick = min(usable, key=lambda key: by_reset(key, view))
+    at = view.soonest_reset(pick)
+    if at is None:
+        _, reason, _ = _most_remaining(usable, order, view)
         return pick, f"no reset is known; {reason}", "best"
-    at, _, _, pick = min(resets)
     return pick, f"its unused quota is lost first, in {show_span(at - view.now)}", "soonest-reset"
 
 
-def _rotate(usable: Sequence[ApiKey], view: _View) -> _Pick:
+def _spread(usable: Sequence[ApiKey], order: Sequence[ApiKey], view: View) -> _Pick:
+    pick = min(usable, key=lambda key: by_room(key, view))
+    ago = _ago(pick, view)
+    if any(view.crowded(pick)):
+        return pick, f"no key has much room, and it was used least recently ({ago})", "spread"
+    return pick, f"of the keys with room it was used least recently ({ago})", "spread"
+
+
+def _rotate(usable: Sequence[ApiKey], view: View) -> _Pick:
     """`kmi rotate`: most-remaining; where several keys are equally good, the next of them."""
     best = min(view.merit(key) for key in usable)
     ties = [key for key in usable if view.merit(key) == best]
@@ -274,7 +247,7 @@ def _rotate(usable: Sequence[ApiKey], view: _View) -> _Pick:
     return _next(ties, usable, view.active), f"{len(ties)} keys tie for best; it is next", "tie"
 
 
-def _preferred(usable: Sequence[ApiKey], view: _View) -> list[ApiKey]:
+def _preferred(usable: Sequence[ApiKey], view: View) -> list[ApiKey]:
     """The usable keys without those with status warn, unless there are only such."""
     best = min(view.rank(key) for key in usable)
     return [key for key in usable if view.rank(key) == best]
@@ -284,8 +257,8 @@ def in_turn(
     keys: Sequence[ApiKey], states: Mapping[str, KeyState], policy: Policy, *, now: float
 ) -> list[ApiKey]:
     """The keys that the round robin goes through at a moment."""
-    usable = [k for k in keys if not unusable(k, states.get(k.key_id, KeyState()), policy, now)]
-    return _preferred(usable, _View(states, policy, now, None)) if usable else []
+    usable = [k for k in keys if not unusable(k, states.get(k.key_id, UNUSED), policy, now)]
+    return _preferred(usable, View(states, policy, now, None)) if usable else []
 
 
 def _next(candidates: Sequence[ApiKey], order: Sequence[ApiKey], active: str | None) -> ApiKey:
@@ -300,7 +273,7 @@ def _next(candidates: Sequence[ApiKey], order: Sequence[ApiKey], active: str | N
     return candidates[0]
 
 
-def _compare(key: ApiKey, pick: ApiKey, code: str, view: _View) -> str:
+def _compare(key: ApiKey, pick: ApiKey, code: str, view: View) -> str:
     """Why a usable key was not the pick."""
     if code == "bound":
         return f"{pick.label} comes first in {view.policy.bound_by}"
@@ -308,6 +281,9 @@ def _compare(key: ApiKey, pick: ApiKey, code: str, view: _View) -> str:
         return f"{pick.label} is active (sticky)"
     if code in {"next", "tie"}:
         return f"{pick.label} is next in order"
+    if code == "spread":
+        roomier = view.crowded(key) > view.crowded(pick)
+        return f"{pick.label} has more room" if roomier else _older(key, pick, view)
     if view.rank(key) > view.rank(pick):
         return f"it has status warn, and {pick.label} has not"
     if code == "least-recent":
@@ -320,15 +296,20 @@ def _compare(key: ApiKey, pick: ApiKey, code: str, view: _View) -> str:
         return f"{pick.label} has fewer errors"
     if key.priority < pick.priority:
         return f"{pick.label} has a higher priority"
+    return _older(key, pick, view)
+
+
+def _older(key: ApiKey, pick: ApiKey, view: View) -> str:
     if view.last_used(key) > view.last_used(pick):
         return f"{pick.label} was used longer ago"
     return f"{pick.label} comes first"
 
 
-STRATEGY: Mapping[str, Callable[[Sequence[ApiKey], Sequence[ApiKey], _View], _Pick]] = {
+STRATEGY: Mapping[str, Callable[[Sequence[ApiKey], Sequence[ApiKey], View], _Pick]] = {
     "sticky": _sticky,
     "most-remaining": _most_remaining,
     "round-robin": _round_robin,
     "least-recently-used": _least_recently_used,
     "soonest-reset": _soonest_reset,
+    "spread": _spread,
 }

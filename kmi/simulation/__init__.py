@@ -1,0 +1,1 @@
+"""`kmi simulate`: what each strategy would make of a pool of keys and a workload."""
