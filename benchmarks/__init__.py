@@ -1,1 +1,1 @@
-"""Measurements, as ratios within one run; never part of the tests."""
+"""Measurements, next to targets and peers of the same run; never part of the tests."""

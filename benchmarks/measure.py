@@ -1,4 +1,4 @@
-"""Timing of whole processes, and worlds to time them in."""
+"""What benchmarks measure in: figures, the timing of whole processes, worlds to time them in."""
 
 from __future__ import annotations
 
@@ -27,6 +27,43 @@ provider = "kimi"
 model = "kimi-for-coding"
 max_context_size = 262144
 """
+
+
+class UnableError(Exception):
+    """A benchmark can't run here; the text says what is missing."""
+
+
+class Figure(NamedTuple):
+    """One line of the table of `python -m benchmarks`; a benchmark's ``figures()`` gives them.
+
+    Attributes:
+        what: what was measured, in a few words.
+        seen: the figure.
+        target: what it has to be: ``<= 2.5``, ``>= 0.6`` or ``== 0``; empty where nothing is set.
+        unit: of the figure, the target and the peers; ``×`` for ratios.
+        how: what was measured with, where that needs saying: CPU, wall, RSS.
+        peers: the same of other programs, measured in the same run: a name and a figure each.
+    """
+
+    what: str
+    seen: float
+    target: str = ""
+    unit: str = "×"
+    how: str = ""
+    peers: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the figure is what it has to be; None where nothing is set.
+
+        >>> Figure("start", 2.4, "<= 2.5").met
+        True
+        """
+        if not self.target:
+            return None
+        sign, _, number = self.target.partition(" ")
+        limit = float(number)
+        return {"<=": self.seen <= limit, ">=": self.seen >= limit, "==": self.seen == limit}[sign]
 
 
 class Cost(NamedTuple):
@@ -64,6 +101,14 @@ def cost_of(
         cpu = used.ru_utime + used.ru_stime
         best = Cost(min(best.cpu_s, cpu), min(best.wall_s, wall))
     return best
+
+
+def ratios(what: str, cost: Cost, base: Cost, target: str = "") -> list[Figure]:
+    """What a command takes of both, as a multiple of what another one takes."""
+    return [
+        Figure(what, cost.cpu_s / base.cpu_s, target, how="CPU"),
+        Figure(what, cost.wall_s / base.wall_s, target, how="wall"),
+    ]
 
 
 def kmi_command() -> list[str]:
@@ -106,10 +151,3 @@ def env_file(home: Path) -> Path:
     path = home / ".kmi" / ".env"
     path.touch(mode=0o600)
     return path
-
-
-def print_table(rows: Sequence[tuple[str, float, str, str]]) -> None:
-    """Print figures next to their targets: what, figure, target, how it was measured."""
-    width = max(len(row[0]) for row in rows)
-    for what, figure, target, how in rows:
-        print(f"{what:<{width}}  {figure:6.2f}  {target:<8}  {how}")

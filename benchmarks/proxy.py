@@ -1,16 +1,14 @@
-"""What the proxy costs, next to nginx, to a plain relay, and to no proxy at all: `make bench`.
+"""What the proxy costs, next to nginx, to a plain relay, and to no proxy at all.
 
 The relay that is measured has one core for itself; upstream, load and clients share another one.
 Peers take turns within each round, and the best of the rounds counts, for other programs can only
-make a figure worse. An argument names a file for all figures as JSON.
+make a figure worse.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import platform
 import resource
 import shutil
 import sys
@@ -22,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks import proxy_peers as peers
-from benchmarks.measure import cost_of, kmi_command, print_table, world
+from benchmarks.measure import Figure, UnableError, cost_of, kmi_command, world
 from benchmarks.streams import Outcome, Plan, Source, consume
 
 if TYPE_CHECKING:
@@ -36,6 +34,9 @@ LOADS = (("c1", 1, 1024), ("c16", 16, 1024), ("200 KB", 16, 204_800))
 #: An agent asks every 5 s at most: 64 agents make 46,080 requests in an hour.
 HOUR, AGENTS = 100_000, 64
 HOUR_MAX_S = 25.0
+#: Next to what else the proxy is measured, and its rate to nginx's.
+PEERS = ("direct", "nginx", "h11")
+RATES = {"c16": ">= 0.5", "200 KB": ">= 0.6"}
 STARTS = 6
 #: After so long the records of all requests are on the disk.
 SETTLE_S = 0.6
@@ -44,7 +45,7 @@ FEW = Plan(streams=8, events=200, pause_s=8 / 1600)
 MANY = Plan(streams=64, events=75, pause_s=64 / 1600)
 ALL = Plan(streams=500, events=20, pause_s=0.1, timed=False)
 
-Figures = dict[str, dict[str, float]]
+Seen = dict[str, dict[str, float]]
 
 
 class Cores(NamedTuple):
@@ -54,34 +55,29 @@ class Cores(NamedTuple):
     relay: int
 
 
-def main() -> None:
-    """Measure and print; without nginx, wrk or a second core there is nothing to compare to."""
+def figures() -> list[Figure]:
+    """Measure.
+
+    Raises:
+        UnableError: without nginx, wrk or a second core there is nothing to compare to.
+    """
     missing = unable()
     if missing:
-        print(f"the proxy was not measured: {missing}")
-        return
+        raise UnableError(missing)
     cores = Cores(*sorted(os.sched_getaffinity(0))[:2])
     os.sched_setaffinity(0, {cores.load})
     resource.setrlimit(
         resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     )
-    begun, load = time.monotonic(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="kmi-bench-") as place, world(2) as env:
         env = proxy_env(env)
-        figures: Figures = {}
+        seen: Seen = {}
         own = start_up(env, cores)
         with ExitStack() as stack:
-            own.update(requests(stack, Path(place), env, cores, figures))
+            own.update(requests(stack, Path(place), env, cores, seen))
         with world(2) as other:
-            own.update(asyncio.run(streams(Path(place), proxy_env(other), cores, figures)))
-    python = ".".join(map(str, sys.version_info[:3]))
-    print(
-        f"\nPython {python} on {platform.system()} {platform.machine()}; best of {ROUNDS}; ", end=""
-    )
-    print(f"load {load:.1f} before, {time.monotonic() - begun:.0f} s")
-    show(figures, own)
-    for path in sys.argv[1:]:
-        Path(path).write_text(json.dumps({"peers": figures, "kmi": own}, indent=2) + "\n")
+            own.update(asyncio.run(streams(Path(place), proxy_env(other), cores, seen)))
+    return [*of_peers(seen), *of_its_own(own)]
 
 
 def unable() -> str:
@@ -122,7 +118,7 @@ def start_up(env: Mapping[str, str], cores: Cores) -> dict[str, float]:
 
 
 def requests(
-    stack: ExitStack, folder: Path, env: Mapping[str, str], cores: Cores, figures: Figures
+    stack: ExitStack, folder: Path, env: Mapping[str, str], cores: Cores, seen: Seen
 ) -> dict[str, float]:
     """Rates, delays and processor time of all peers; memory of the proxy."""
     direct = stack.enter_context(peers.nginx_upstream(folder, cores.load))
@@ -137,7 +133,7 @@ def requests(
                 before = relay.cpu_s()
                 load = peers.wrk(relay, folder, connections=connections, size=size, seconds=1)
                 cpu_us = (relay.cpu_s() - before) / load.requests * 1e6
-                row = figures.setdefault(relay.name, {})
+                row = seen.setdefault(relay.name, {})
                 row[f"{name} rate"] = max(load.rate, row.get(f"{name} rate", 0.0))
                 row[f"{name} p50"] = min(load.p50_s * 1e6, row.get(f"{name} p50", 1e9))
                 row[f"{name} cpu"] = min(cpu_us, row.get(f"{name} cpu", 1e9))
@@ -173,7 +169,7 @@ def an_hour(kmi: Relay, folder: Path) -> dict[str, float]:
 
 
 async def streams(
-    folder: Path, env: Mapping[str, str], cores: Cores, figures: Figures
+    folder: Path, env: Mapping[str, str], cores: Cores, seen: Seen
 ) -> dict[str, float]:
     """Delays of events, memory with many streams, and 500 streams at once."""
     source = Source()
@@ -188,7 +184,7 @@ async def streams(
                 before = relay.cpu_s()
                 outcome = await stream(source, relay, FEW)
                 cpu_us = (relay.cpu_s() - before) / len(outcome.delays_s) * 1e6
-                row = figures[relay.name]
+                row = seen[relay.name]
                 row["event p50"] = min(outcome.p50_s * 1e6, row.get("event p50", 1e9))
                 row["event cpu"] = min(cpu_us, row.get("event cpu", 1e9))
         many = asyncio.ensure_future(stream(source, kmi, MANY))
@@ -197,7 +193,7 @@ async def streams(
         await many
         outcome = await stream(source, kmi, ALL, strict=False)
         for text in outcome.errors[:5]:
-            print(text)
+            print(text, file=sys.stderr)
         return {"loaded_mib": loaded, "errors": len(outcome.errors), "after_500_mib": kmi.rss_mib()}
 
 
@@ -211,61 +207,46 @@ async def stream(source: Source, relay: Relay, plan: Plan, *, strict: bool = Tru
     return outcome
 
 
-COLUMNS = ("direct", "nginx", "kmi", "h11")
+def of_peers(seen: Seen) -> Iterator[Figure]:
+    """What was measured of all, and what it means next to the targets."""
+
+    def peers_of(key: str, but: tuple[str, ...] = ()) -> tuple[tuple[str, float], ...]:
+        return tuple((name, seen[name][key]) for name in PEERS if name not in but)
+
+    def to_nginx(key: str) -> tuple[tuple[str, float], ...]:
+        return (("h11", seen["h11"][key] / seen["nginx"][key]),)
+
+    def added_ms(name: str, key: str) -> float:
+        return (seen[name][key] - seen["direct"][key]) / 1e3
+
+    nginx, kmi = seen["nginx"], seen["kmi"]
+    for name, connections, size in LOADS:
+        load = f"{connections} connection{'s' * (connections > 1)}, {size // 1024} KB"
+        yield Figure(
+            f"requests, {load}", kmi[f"{name} rate"], "", "/s", "", peers_of(f"{name} rate")
+        )
+        if name in RATES:
+            ratio = kmi[f"{name} rate"] / nginx[f"{name} rate"]
+            yield Figure("  to nginx", ratio, RATES[name], "×", "", to_nginx(f"{name} rate"))
+        cpu = peers_of(f"{name} cpu", but=("direct",))
+        yield Figure("  CPU per request", kmi[f"{name} cpu"], "", "µs", "", cpu)
+    for what, key, target in (
+        ("a request", "c1 p50", "<= 0.15"),
+        ("an event", "event p50", "<= 0.3"),
+    ):
+        others = tuple((name, added_ms(name, key)) for name in ("nginx", "h11"))
+        yield Figure(f"median added to {what}", added_ms("kmi", key), target, "ms", "", others)
+    cpu = peers_of("event cpu", but=("direct",))
+    yield Figure("  CPU per event", kmi["event cpu"], "", "µs", "", cpu)
 
 
-def show(figures: Figures, own: Mapping[str, float]) -> None:
-    """Print what was measured, then what it means next to the targets."""
-    print(f"\n{'':<28}" + "".join(f"{name:>9}" for name in COLUMNS))
-    for what, key in rows_of_peers():
-        print(f"{what:<28}" + "".join(f"{figures[name][key]:9.0f}" for name in COLUMNS))
-    nginx, kmi = figures["nginx"], figures["kmi"]
-    direct = figures["direct"]
-    print()
-    print_table(
-        [
-            ("added p50 of a request, ms", (kmi["c1 p50"] - direct["c1 p50"]) / 1e3, "<= 0.15", ""),
-            ("  the same of nginx", (nginx["c1 p50"] - direct["c1 p50"]) / 1e3, "", ""),
-            ("requests/s at c16, to nginx", kmi["c16 rate"] / nginx["c16 rate"], ">= 0.50", ""),
-            ("  the same by CPU per request", nginx["c16 cpu"] / kmi["c16 cpu"], "", ""),
-            (
-                "  to asyncio's streams and h11",
-                kmi["c16 rate"] / figures["h11"]["c16 rate"],
-                "",
-                "",
-            ),
-            ("200 KB bodies/s, to nginx", kmi["200 KB rate"] / nginx["200 KB rate"], ">= 0.60", ""),
-            ("  the same by CPU per request", nginx["200 KB cpu"] / kmi["200 KB cpu"], "", ""),
-            ("added p50 of an event, ms", added_ms(figures, "kmi"), "<= 0.30", ""),
-            ("  the same of nginx", added_ms(figures, "nginx"), "", ""),
-            ("memory idle, MiB", own["idle_mib"], "<= 25", "RSS"),
-            ("memory with 64 streams, MiB", own["loaded_mib"], "<= 35", "RSS"),
-            (
-                "growth over many requests, MiB",
-                own["growth_mib"],
-                "<= 2",
-                f"RSS, {own['sent']:,.0f} of them",
-            ),
-            ("start to listening, ms", own["start_s"] * 1e3, "<= 150", "beyond python -c pass"),
-            ("errors of 500 streams at once", own["errors"], "0", "every byte compared"),
-        ]
-    )
-
-
-def added_ms(figures: Figures, name: str) -> float:
-    """What a relay adds to the delay of an event."""
-    return (figures[name]["event p50"] - figures["direct"]["event p50"]) / 1e3
-
-
-def rows_of_peers() -> Iterator[tuple[str, str]]:
-    """What the table of peers shows, and under which key it was kept."""
-    for name, _, _ in LOADS:
-        yield f"requests/s, {name}", f"{name} rate"
-        yield f"  p50, µs, {name}", f"{name} p50"
-        yield f"  CPU per request, µs, {name}", f"{name} cpu"
-    yield "event p50, µs", "event p50"
-    yield "  CPU per event, µs", "event cpu"
-
-
-if __name__ == "__main__":
-    main()
+def of_its_own(own: Mapping[str, float]) -> list[Figure]:
+    """Memory, start and errors of the proxy alone."""
+    growth = f"growth over {own['sent']:,.0f} requests"
+    return [
+        Figure("memory, idle", own["idle_mib"], "<= 25", "MiB", "RSS"),
+        Figure("memory, 64 streams", own["loaded_mib"], "<= 35", "MiB", "RSS"),
+        Figure(growth, own["growth_mib"], "<= 2", "MiB", "RSS"),
+        Figure("start to listening, beyond python -c pass", own["start_s"] * 1e3, "<= 150", "ms"),
+        Figure("errors of 500 streams at once", own["errors"], "== 0", "", "every byte compared"),
+    ]

@@ -1,4 +1,4 @@
-"""What kmi costs a shell: per prompt, per TAB, and at its start: `make bench`."""
+"""What kmi costs a shell: per prompt, per TAB, and at its start."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import Cost, cost_of, kmi_command, print_table, world
+from benchmarks.measure import Cost, Figure, UnableError, cost_of, kmi_command, world
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 #: Interactive, but without anybody's start files; the scripts do nothing in other shells.
 FLAGS = {
@@ -47,6 +47,7 @@ TAB = {
     "bash": "COMP_WORDS=(kmi use ke) COMP_CWORD=2 COMP_LINE='kmi use ke' COMP_POINT=10; _kmi",
     "fish": "complete -C 'kmi use ke'",
 }
+LABELS = 50
 TRACED = ("execve", "fork", "vfork", "clone", "clone3")
 
 
@@ -109,34 +110,40 @@ class Shell:
         return (counts[1] - counts[0]) / 10
 
 
-def prompts(shells: Sequence[Shell], scripts: Mapping[str, str]) -> None:
-    """Print what a prompt costs."""
-    print("per prompt          processes   µs of CPU")
+def prompts(shells: Sequence[Shell], scripts: Mapping[str, str]) -> Iterator[Figure]:
+    """What a prompt costs."""
     for shell in shells:
         load = f"source {scripts[shell.name]}"
-        rows = [("nothing", "", "nothing", 2000), ("kmi", load, "__kmi_prompt", 2000)]
-        for other, ways in OTHERS.items():
-            if shutil.which(other) and shell.name in ways:
-                rows.append((other, *ways[shell.name], 30))
-        for what, text, call, times in rows:
-            count = shell.processes(text, call)
-            shown = "?" if count is None else f"{count:g}"
-            used = shell.call_us(text, call, times)
-            print(f"  {shell.name:<6}{what:<12}{shown:>9}{used:>9.0f}")
+        others = [
+            (other, *ways[shell.name])
+            for other, ways in OTHERS.items()
+            if shutil.which(other) and shell.name in ways
+        ]
+        count = shell.processes(load, "__kmi_prompt")
+        if count is not None:
+            counts = tuple(
+                (name, shell.processes(hook, call) or 0.0) for name, hook, call in others
+            )
+            what = f"{shell.name}: a prompt"
+            yield Figure(what, count, "== 0", "processes", "strace", counts)
+        spent = [("nothing", shell.call_us("", "nothing", 2000))]
+        spent += [(name, shell.call_us(hook, call, 30)) for name, hook, call in others]
+        used = shell.call_us(load, "__kmi_prompt", 2000)
+        yield Figure(f"{shell.name}: a prompt", used, "", "µs", "CPU", tuple(spent))
 
 
 def tabs(
     shells: Sequence[Shell], scripts: Mapping[str, str], env: Mapping[str, str], bare_s: float
-) -> None:
-    """Print what TAB costs behind `kmi use`."""
-    print("\nTAB behind `kmi use`, 50 labels: processes, µs of CPU (zsh: in its editor only)")
+) -> Iterator[Figure]:
+    """What TAB costs behind `kmi use`; zsh's works in its editor only."""
     for shell in shells:
         if shell.name in TAB:
             load = f"source {scripts[shell.name]}"
+            what = f"{shell.name}: TAB behind `kmi use`, {LABELS} labels"
             count = shell.processes(load, TAB[shell.name])
-            used = shell.call_us(load, TAB[shell.name], 300)
-            shown = "?" if count is None else f"{count:g}"
-            print(f"  {shell.name:<18}{shown:>9}{used:>9.0f}    <= 1000, 0 processes")
+            if count is not None:
+                yield Figure(what, count, "== 0", "processes", "strace")
+            yield Figure(what, shell.call_us(load, TAB[shell.name], 300), "<= 1000", "µs", "CPU")
     asked = {
         **env,
         "_ARGCOMPLETE": "1",
@@ -145,34 +152,37 @@ def tabs(
         "_ARGCOMPLETE_STDOUT_FILENAME": os.devnull,
     }
     ratio = cost_of(kmi_command(), asked).cpu_s / bare_s
-    print_table([("argcomplete, to python -c pass", ratio, "<= 4", "CPU")])
+    yield Figure("argcomplete, to python -c pass", ratio, "<= 4", how="CPU")
 
 
 def starts(
     shells: Sequence[Shell], scripts: Mapping[str, str], env: Mapping[str, str], bare_s: float
-) -> None:
-    """Print what the line in the start file costs."""
-    print("\nstart of a shell, to python -c pass")
+) -> Iterator[Figure]:
+    """What the line in the start file costs, in multiples of `python -c pass`."""
     kmi = " ".join(kmi_command())
-    rows = []
     for shell in shells:
         cost = cost_of([*kmi_command(), "init", shell.name], env)
-        rows.append((f"kmi init {shell.name}", cost.cpu_s / bare_s, "<= 3", "CPU"))
+        yield Figure(f"kmi init {shell.name}", cost.cpu_s / bare_s, "<= 3", how="CPU")
         line = f"{kmi} init {shell.name}"
         whole = f"{line} | source" if shell.name == "fish" else f'eval "$({line})"'
         nothing = shell.cost("true").cpu_s
         spent = (shell.cost(whole).cpu_s - nothing) / bare_s
-        rows.append((f"  the line in the start file of {shell.name}", spent, "<= 3", "CPU"))
+        yield Figure(f"the line in {shell.name}'s start file", spent, "<= 3", how="CPU")
         spent = (shell.cost(f"source {scripts[shell.name]}").cpu_s - nothing) / bare_s
-        rows.append(("  its cached form", spent, "", "CPU"))
-    print_table(rows)
+        yield Figure("  its cached form", spent, how="CPU")
 
 
-def main() -> None:
-    """Measure and print; a shell that is not installed is left out."""
-    with world(50) as env:
+def figures() -> list[Figure]:
+    """Measure; a shell that is not installed is left out.
+
+    Raises:
+        UnableError: none is installed.
+    """
+    with world(LABELS) as env:
         env = {**env, "PATH": os.environ["PATH"], "TERM": "dumb"}
         shells = [Shell(name, env) for name in FLAGS if shutil.which(name)]
+        if not shells:
+            raise UnableError("there is no bash, zsh or fish")
         kmi = kmi_command()
         subprocess.run([*kmi, "use", "key0001"], env=env, check=True, capture_output=True)
         bare = cost_of([sys.executable, "-c", "pass"], env)
@@ -184,10 +194,8 @@ def main() -> None:
             path = Path(env["HOME"]) / f"init.{shell.name}"
             path.write_bytes(made.stdout)
             scripts[shell.name] = str(path)
-        prompts(shells, scripts)
-        tabs(shells, scripts, env, bare.cpu_s)
-        starts(shells, scripts, env, bare.cpu_s)
-
-
-if __name__ == "__main__":
-    main()
+        return [
+            *prompts(shells, scripts),
+            *tabs(shells, scripts, env, bare.cpu_s),
+            *starts(shells, scripts, env, bare.cpu_s),
+        ]

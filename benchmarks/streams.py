@@ -143,7 +143,7 @@ async def consume(port: int, path: str, token: str, plan: Plan, limit_s: float) 
     """
     loop = asyncio.get_running_loop()
     clients = [_Receiving(port, path, token, number, plan) for number in range(plan.streams)]
-    made = (loop.create_connection(lambda c=c: c, "127.0.0.1", port) for c in clients)  # type: ignore[misc]
+    made = (loop.create_connection(lambda c=c: c, "127.0.0.1", port) for c in clients)  # type: ignore[misc]  # any protocol
     for client, result in zip(clients, await asyncio.gather(*made, return_exceptions=True)):
         if isinstance(result, BaseException):
             client.refused(result)

@@ -77,7 +77,8 @@ def test_no_key_is_published(built: dict[str, Path]) -> None:
             for name in files
             if "_auths" in name.split("/") and not name.endswith((".example", "README.md"))
         ]
-        assert not [name for name in files if name.endswith((".env", ".pth", ".pyc"))]
+        loose = [name for name in files if not name.startswith("tests/fixtures/")]
+        assert not [name for name in loose if name.endswith((".env", ".pth", ".pyc"))]
 
 
 def test_the_wheel_holds_the_package_as_it_is_and_nothing_else(built: dict[str, Path]) -> None:
@@ -173,3 +174,24 @@ def test_without_the_scripts_both_places_are_named(built: dict[str, Path], tmp_p
     assert done.returncode == 1
     assert str(tmp_path / "kmi" / "shell") in done.stderr
     assert str(tmp_path / "shell") in done.stderr
+
+
+def test_recipes_name_this_version() -> None:
+    """They are written from pyproject.toml (`make docs`), but for Debian's changelog."""
+    changelog = (ROOT / "packaging" / "debian" / "changelog").read_text(encoding="utf-8")
+    assert changelog.startswith(f"kmi ({kmi.__version__}) ")
+
+
+def test_the_sdist_holds_plugins_and_recipes(built: dict[str, Path]) -> None:
+    names = set(sdist_files(built["sdist"]))
+    assert {
+        "kmi.plugin.zsh",
+        "shell/fish/conf.d/kmi.fish",
+        "packaging/debian/rules",
+        "packaging/debian/build",
+        "packaging/homebrew/kmi.rb",
+        "benchmarks/results.json",
+    } <= names
+    with tarfile.open(built["sdist"]) as archive:
+        programs = {m.name.partition("/")[2] for m in archive.getmembers() if m.mode & 0o100}
+    assert {"packaging/debian/rules", "packaging/debian/build"} <= programs

@@ -9,10 +9,10 @@ function __kmi_table {
   case $1 in
   '')
     __kmi_options='--version'
-    __kmi_children='run kimi use rotate current status health why bind allow deny keys trace proxy proxy-stop proxy-restart proxy-logs service init completion prompt config doctor undo backups audit clean demo'
+    __kmi_children='run kimi use rotate current status health why bind allow deny keys usage trace proxy proxy-stop proxy-restart proxy-logs service plugin hook init completion prompt config doctor undo backups audit clean simulate demo'
     ;;
   'run')
-    __kmi_options='-k=LABEL --key=LABEL --strategy=sticky|most-remaining|round-robin|least-recently-used|soonest-reset --client=kimi-cli|kimi-code --pin --adopt --proxy --proxy-stay --dry-run'
+    __kmi_options='-k=LABEL --key=LABEL --strategy=sticky|most-remaining|round-robin|least-recently-used|soonest-reset|spread --client=kimi-cli|kimi-code --pin --adopt --proxy --proxy-stay --retry --dry-run'
     ;;
   'use')
     __kmi_options='--client=kimi-cli|kimi-code --adopt --dry-run'
@@ -32,7 +32,7 @@ function __kmi_table {
     __kmi_options='--refresh --no-refresh --watch=FREE'
     ;;
   'why')
-    __kmi_options='--strategy=sticky|most-remaining|round-robin|least-recently-used|soonest-reset --client=kimi-cli|kimi-code --rotate'
+    __kmi_options='--strategy=sticky|most-remaining|round-robin|least-recently-used|soonest-reset|spread --client=kimi-cli|kimi-code --rotate'
     ;;
   'bind')
     __kmi_options='--strict --force'
@@ -74,6 +74,9 @@ function __kmi_table {
     __kmi_options='--chat'
     __kmi_arguments='LABEL+'
     ;;
+  'usage')
+    __kmi_options='--by=key|day|project|model|session --since=FREE --key=LABEL --html=FILE'
+    ;;
   'trace')
     __kmi_options='--follow --lines=FREE --since=FREE --key=LABEL'
     ;;
@@ -97,7 +100,7 @@ function __kmi_table {
     __kmi_options='--force'
     ;;
   'proxy-logs')
-    __kmi_options='--lines=FREE --no-follow --app --since=FREE'
+    __kmi_options='-n=FREE --lines=FREE --no-follow --app --since=FREE'
     ;;
   'service')
     __kmi_children='print install uninstall'
@@ -114,6 +117,22 @@ function __kmi_table {
     __kmi_options='--now --force'
     __kmi_arguments='systemd|launchd|windows'
     ;;
+  'plugin')
+    __kmi_children='install uninstall status'
+    ;;
+  'plugin install')
+    __kmi_options='--client=kimi-cli|kimi-code --dry-run'
+    ;;
+  'plugin uninstall')
+    __kmi_options='--client=kimi-cli|kimi-code --dry-run'
+    ;;
+  'plugin status')
+    __kmi_options='--client=kimi-cli|kimi-code'
+    ;;
+  'hook')
+    __kmi_options='--client=kimi-cli|kimi-code --wait'
+    __kmi_arguments='session-start|session-end|stop-failure'
+    ;;
   'init')
     __kmi_options='--cmd=FREE --no-wrap --no-prompt --no-completion'
     __kmi_arguments='bash|zsh|fish|pwsh'
@@ -122,7 +141,10 @@ function __kmi_table {
     __kmi_arguments='bash|zsh|fish|pwsh'
     ;;
   'config')
-    __kmi_children='show validate path'
+    __kmi_children='show validate path migrate'
+    ;;
+  'config migrate')
+    __kmi_options='--from=DIR --dry-run --yes'
     ;;
   'doctor')
     __kmi_options='--fix --yes --dry-run'
@@ -137,10 +159,13 @@ function __kmi_table {
     __kmi_options='--lines=FREE --since=FREE --command=FREE --outcome=changed|unchanged|denied --actor=FREE --key=LABEL'
     ;;
   'clean')
-    __kmi_options='--logs --trace --runs --backups --older-than=FREE --dry-run'
+    __kmi_options='--logs --trace --runs --usage --backups --older-than=FREE --dry-run'
+    ;;
+  'simulate')
+    __kmi_options='--keys=FREE --clients=FREE --days=FREE --seed=FREE --load=FREE --strategy=sticky|most-remaining|round-robin|least-recently-used|soonest-reset|spread --workload=FILE --recorded'
     ;;
   'demo')
-    __kmi_options='--stand-in'
+    __kmi_options='--stand-in --shell'
     ;;
   esac
   [[ $1 == kimi ]] || __kmi_options+=" "'--json --plain --no-color --quiet --verbose --help'

@@ -20,32 +20,37 @@ function __kmi_table
                 'child'\t'allow'\t'let a project\'s .kmi.toml count' \
                 'child'\t'deny'\t'let a project\'s .kmi.toml not count' \
                 'child'\t'keys'\t'list, add, remove, rename, enable, disable, check keys' \
+                'child'\t'usage'\t'tokens by key, day, project, model or session: who paid' \
                 'child'\t'trace'\t'which key served which request of the proxy, and how evenly' \
                 'child'\t'proxy'\t'the local proxy: start, stop, restart, status' \
                 'child'\t'proxy-stop'\t'the same as `kmi proxy stop`' \
                 'child'\t'proxy-restart'\t'the same as `kmi proxy restart`' \
                 'child'\t'proxy-logs'\t'what the proxy says, as it comes' \
                 'child'\t'service'\t'the proxy as a service of the user\'s' \
+                'child'\t'plugin'\t'kmi\'s hooks and status line in the clients' \
+                'child'\t'hook'\t'what clients call when a session begins, ends or fails' \
                 'child'\t'init'\t'the line for a shell\'s start file: prompt, TAB, and `kimi`' \
                 'child'\t'completion'\t'the completion script of a shell' \
                 'child'\t'prompt'\t'what prompts show of the active key' \
-                'child'\t'config'\t'kmi\'s settings: show, validate, path' \
+                'child'\t'config'\t'settings: show, validate, path, migrate' \
                 'child'\t'doctor'\t'check everything, each finding with its cure' \
                 'child'\t'undo'\t'take the last swap back' \
                 'child'\t'backups'\t'the backups of client configs' \
                 'child'\t'audit'\t'who changed what, when, and what was refused' \
                 'child'\t'clean'\t'remove old records, logs and backups of kmi\'s own' \
+                'child'\t'simulate'\t'what each strategy would make of keys and a workload' \
                 'child'\t'demo'\t'the main job in a throw-away home, on a fake API'
         case run
             printf '%s\n' \
                 'option'\t'LABEL'\t'-k'\t'run on this key, whatever its state' \
                 'option'\t'LABEL'\t'--key'\t'run on this key, whatever its state' \
-                'option'\t'sticky|most-remaining|round-robin|least-recently-used|soonest-reset'\t'--strategy'\t'how to choose, for this run' \
+                'option'\t'sticky|most-remaining|round-robin|least-recently-used|soonest-reset|spread'\t'--strategy'\t'how to choose, for this run' \
                 'option'\t'kimi-cli|kimi-code'\t'--client'\t'whose config is meant' \
                 'option'\t\t'--pin'\t'keep the key for the whole run, whatever happens' \
                 'option'\t\t'--adopt'\t'beside an OAuth login: add a provider of kmi\'s own and make it the default' \
                 'option'\t\t'--proxy'\t'through the local proxy, which is started if need be' \
                 'option'\t\t'--proxy-stay'\t'the same; the proxy stays when its runs end' \
+                'option'\t\t'--retry'\t'one-shot runs: once more on another key, if the first fails before it answers' \
                 'option'\t\t'--dry-run'\t'show what would happen, and stop'
         case use
             printf '%s\n' \
@@ -72,7 +77,7 @@ function __kmi_table
                 'option'\t'FREE'\t'--watch'\t'draw it again and again, until Ctrl-C'
         case why
             printf '%s\n' \
-                'option'\t'sticky|most-remaining|round-robin|least-recently-used|soonest-reset'\t'--strategy'\t'as if this were the strategy' \
+                'option'\t'sticky|most-remaining|round-robin|least-recently-used|soonest-reset|spread'\t'--strategy'\t'as if this were the strategy' \
                 'option'\t'kimi-cli|kimi-code'\t'--client'\t'whose active key counts' \
                 'option'\t\t'--rotate'\t'explain `kmi rotate` instead'
         case bind
@@ -129,6 +134,12 @@ function __kmi_table
             printf '%s\n' \
                 'option'\t\t'--chat'\t'also send one tiny chat request with each key' \
                 'word'\t'LABEL+'
+        case usage
+            printf '%s\n' \
+                'option'\t'key|day|project|model|session'\t'--by'\t'what makes a row (key)' \
+                'option'\t'FREE'\t'--since'\t'only what is younger: 12h, 7d, 2026-01-31, all (30d)' \
+                'option'\t'LABEL'\t'--key'\t'only what this key paid' \
+                'option'\t'FILE'\t'--html'\t'write one page with charts'
         case trace
             printf '%s\n' \
                 'option'\t\t'--follow'\t'show them as they come' \
@@ -160,6 +171,7 @@ function __kmi_table
                 'option'\t\t'--force'\t'kill it, and cut off what it still serves'
         case proxy-logs
             printf '%s\n' \
+                'option'\t'FREE'\t'-n'\t'how many of the last lines to show first (50)' \
                 'option'\t'FREE'\t'--lines'\t'how many of the last lines to show first (50)' \
                 'option'\t\t'--no-follow'\t'show them, and stop' \
                 'option'\t\t'--app'\t'the events of the proxy, instead of its raw output' \
@@ -184,6 +196,27 @@ function __kmi_table
                 'option'\t\t'--now'\t'also turn it on or off (systemd, launchd)' \
                 'option'\t\t'--force'\t'also a file that somebody changed' \
                 'word'\t'systemd|launchd|windows'
+        case plugin
+            printf '%s\n' \
+                'child'\t'install'\t'let the clients tell kmi which session began, and which failed' \
+                'child'\t'uninstall'\t'take all of that out again' \
+                'child'\t'status'\t'what is installed where'
+        case 'plugin install'
+            printf '%s\n' \
+                'option'\t'kimi-cli|kimi-code'\t'--client'\t'only for this client' \
+                'option'\t\t'--dry-run'\t'show what would be written, and stop'
+        case 'plugin uninstall'
+            printf '%s\n' \
+                'option'\t'kimi-cli|kimi-code'\t'--client'\t'only for this client' \
+                'option'\t\t'--dry-run'\t'show what would be written, and stop'
+        case 'plugin status'
+            printf '%s\n' \
+                'option'\t'kimi-cli|kimi-code'\t'--client'\t'only for this client'
+        case hook
+            printf '%s\n' \
+                'option'\t'kimi-cli|kimi-code'\t'--client'\t'in which client' \
+                'option'\t\t'--wait'\t'answer when all is done, not before (for trying)' \
+                'word'\t'session-start|session-end|stop-failure'
         case init
             printf '%s\n' \
                 'option'\t'FREE'\t'--cmd'\t'name the function NAME instead of `kimi`' \
@@ -198,7 +231,13 @@ function __kmi_table
             printf '%s\n' \
                 'child'\t'show'\t'every setting with its value and its origin' \
                 'child'\t'validate'\t'check settings, keys, state, bindings and client configs' \
-                'child'\t'path'\t'where each file is'
+                'child'\t'path'\t'where each file is' \
+                'child'\t'migrate'\t'bring kmi\'s files to today\'s form, also those of kmi-manager-cli'
+        case 'config migrate'
+            printf '%s\n' \
+                'option'\t'DIR'\t'--from'\t'where kmi-manager-cli was started, or kept its files' \
+                'option'\t\t'--dry-run'\t'show the plan, change nothing' \
+                'option'\t\t'--yes'\t'do not ask'
         case doctor
             printf '%s\n' \
                 'option'\t\t'--fix'\t'put right what is safe, after asking' \
@@ -225,12 +264,24 @@ function __kmi_table
                 'option'\t\t'--logs'\t'what the proxy logged' \
                 'option'\t\t'--trace'\t'which key served which request' \
                 'option'\t\t'--runs'\t'which run had which key' \
+                'option'\t\t'--usage'\t'what calls cost, as `kmi usage` shows it' \
                 'option'\t\t'--backups'\t'client configs as they were, and `kmi undo` with them' \
                 'option'\t'FREE'\t'--older-than'\t'only what is older: 12h, 30d (the default), 0d for all' \
                 'option'\t\t'--dry-run'\t'only say what would go'
+        case simulate
+            printf '%s\n' \
+                'option'\t'FREE'\t'--keys'\t'keys (3)' \
+                'option'\t'FREE'\t'--clients'\t'people at work (4 for each key)' \
+                'option'\t'FREE'\t'--days'\t'days (14)' \
+                'option'\t'FREE'\t'--seed'\t'of chance (1)' \
+                'option'\t'FREE'\t'--load'\t'make the quotas so large that this share of them is needed, such as 0.9' \
+                'option'\t'sticky|most-remaining|round-robin|least-recently-used|soonest-reset|spread'\t'--strategy'\t'only this one; may be repeated (all)' \
+                'option'\t'FILE'\t'--workload'\t'requests from a file of usage rows' \
+                'option'\t\t'--recorded'\t'requests from what `kmi usage` has recorded'
         case demo
             printf '%s\n' \
-                'option'\t\t'--stand-in'\t'use the shipped stand-in, not the `kimi` on PATH'
+                'option'\t\t'--stand-in'\t'use the shipped stand-in, not the `kimi` on PATH' \
+                'option'\t\t'--shell'\t'start $SHELL in the throw-away home, to try kmi by hand'
     end
 end
 

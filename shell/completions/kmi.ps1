@@ -8,11 +8,11 @@ Register-ArgumentCompleter -Native -CommandName kmi -ScriptBlock {
     $table = @{
         '' = @{
             options = @(,@('--version', '', 'the version, and where it runs from'))
-            children = @(@('run', '', 'run a program on a key that works'), @('kimi', '', 'the same as `kmi run -- kimi`'), @('use', '', 'swap a key in now'), @('rotate', '', 'swap the best key in now'), @('current', '', 'the active key'), @('status', '', 'the whole situation'), @('health', '', 'every key: status, quotas, time to reset, what to do'), @('why', '', 'why each key would or would not be picked now'), @('bind', '', 'bind this directory to keys: write .kmi.toml'), @('allow', '', 'let a project''s .kmi.toml count'), @('deny', '', 'let a project''s .kmi.toml not count'), @('keys', '', 'list, add, remove, rename, enable, disable, check keys'), @('trace', '', 'which key served which request of the proxy, and how evenly'), @('proxy', '', 'the local proxy: start, stop, restart, status'), @('proxy-stop', '', 'the same as `kmi proxy stop`'), @('proxy-restart', '', 'the same as `kmi proxy restart`'), @('proxy-logs', '', 'what the proxy says, as it comes'), @('service', '', 'the proxy as a service of the user''s'), @('init', '', 'the line for a shell''s start file: prompt, TAB, and `kimi`'), @('completion', '', 'the completion script of a shell'), @('prompt', '', 'what prompts show of the active key'), @('config', '', 'kmi''s settings: show, validate, path'), @('doctor', '', 'check everything, each finding with its cure'), @('undo', '', 'take the last swap back'), @('backups', '', 'the backups of client configs'), @('audit', '', 'who changed what, when, and what was refused'), @('clean', '', 'remove old records, logs and backups of kmi''s own'), @('demo', '', 'the main job in a throw-away home, on a fake API'))
+            children = @(@('run', '', 'run a program on a key that works'), @('kimi', '', 'the same as `kmi run -- kimi`'), @('use', '', 'swap a key in now'), @('rotate', '', 'swap the best key in now'), @('current', '', 'the active key'), @('status', '', 'the whole situation'), @('health', '', 'every key: status, quotas, time to reset, what to do'), @('why', '', 'why each key would or would not be picked now'), @('bind', '', 'bind this directory to keys: write .kmi.toml'), @('allow', '', 'let a project''s .kmi.toml count'), @('deny', '', 'let a project''s .kmi.toml not count'), @('keys', '', 'list, add, remove, rename, enable, disable, check keys'), @('usage', '', 'tokens by key, day, project, model or session: who paid'), @('trace', '', 'which key served which request of the proxy, and how evenly'), @('proxy', '', 'the local proxy: start, stop, restart, status'), @('proxy-stop', '', 'the same as `kmi proxy stop`'), @('proxy-restart', '', 'the same as `kmi proxy restart`'), @('proxy-logs', '', 'what the proxy says, as it comes'), @('service', '', 'the proxy as a service of the user''s'), @('plugin', '', 'kmi''s hooks and status line in the clients'), @('hook', '', 'what clients call when a session begins, ends or fails'), @('init', '', 'the line for a shell''s start file: prompt, TAB, and `kimi`'), @('completion', '', 'the completion script of a shell'), @('prompt', '', 'what prompts show of the active key'), @('config', '', 'settings: show, validate, path, migrate'), @('doctor', '', 'check everything, each finding with its cure'), @('undo', '', 'take the last swap back'), @('backups', '', 'the backups of client configs'), @('audit', '', 'who changed what, when, and what was refused'), @('clean', '', 'remove old records, logs and backups of kmi''s own'), @('simulate', '', 'what each strategy would make of keys and a workload'), @('demo', '', 'the main job in a throw-away home, on a fake API'))
             words = @()
         }
         'run' = @{
-            options = @(@('-k', 'LABEL', 'run on this key, whatever its state'), @('--key', 'LABEL', 'run on this key, whatever its state'), @('--strategy', 'sticky|most-remaining|round-robin|least-recently-used|soonest-reset', 'how to choose, for this run'), @('--client', 'kimi-cli|kimi-code', 'whose config is meant'), @('--pin', '', 'keep the key for the whole run, whatever happens'), @('--adopt', '', 'beside an OAuth login: add a provider of kmi''s own and make it the default'), @('--proxy', '', 'through the local proxy, which is started if need be'), @('--proxy-stay', '', 'the same; the proxy stays when its runs end'), @('--dry-run', '', 'show what would happen, and stop'))
+            options = @(@('-k', 'LABEL', 'run on this key, whatever its state'), @('--key', 'LABEL', 'run on this key, whatever its state'), @('--strategy', 'sticky|most-remaining|round-robin|least-recently-used|soonest-reset|spread', 'how to choose, for this run'), @('--client', 'kimi-cli|kimi-code', 'whose config is meant'), @('--pin', '', 'keep the key for the whole run, whatever happens'), @('--adopt', '', 'beside an OAuth login: add a provider of kmi''s own and make it the default'), @('--proxy', '', 'through the local proxy, which is started if need be'), @('--proxy-stay', '', 'the same; the proxy stays when its runs end'), @('--retry', '', 'one-shot runs: once more on another key, if the first fails before it answers'), @('--dry-run', '', 'show what would happen, and stop'))
             children = @()
             words = @()
         }
@@ -47,7 +47,7 @@ Register-ArgumentCompleter -Native -CommandName kmi -ScriptBlock {
             words = @()
         }
         'why' = @{
-            options = @(@('--strategy', 'sticky|most-remaining|round-robin|least-recently-used|soonest-reset', 'as if this were the strategy'), @('--client', 'kimi-cli|kimi-code', 'whose active key counts'), @('--rotate', '', 'explain `kmi rotate` instead'))
+            options = @(@('--strategy', 'sticky|most-remaining|round-robin|least-recently-used|soonest-reset|spread', 'as if this were the strategy'), @('--client', 'kimi-cli|kimi-code', 'whose active key counts'), @('--rotate', '', 'explain `kmi rotate` instead'))
             children = @()
             words = @()
         }
@@ -116,6 +116,11 @@ Register-ArgumentCompleter -Native -CommandName kmi -ScriptBlock {
             children = @()
             words = @('LABEL+')
         }
+        'usage' = @{
+            options = @(@('--by', 'key|day|project|model|session', 'what makes a row (key)'), @('--since', 'FREE', 'only what is younger: 12h, 7d, 2026-01-31, all (30d)'), @('--key', 'LABEL', 'only what this key paid'), @('--html', 'FILE', 'write one page with charts'))
+            children = @()
+            words = @()
+        }
         'trace' = @{
             options = @(@('--follow', '', 'show them as they come'), @('--lines', 'FREE', 'how many to list (20)'), @('--since', 'FREE', 'only what is younger: 30s, 10m, 2h, 1d'), @('--key', 'LABEL', 'list only what this key served'))
             children = @()
@@ -157,7 +162,7 @@ Register-ArgumentCompleter -Native -CommandName kmi -ScriptBlock {
             words = @()
         }
         'proxy-logs' = @{
-            options = @(@('--lines', 'FREE', 'how many of the last lines to show first (50)'), @('--no-follow', '', 'show them, and stop'), @('--app', '', 'the events of the proxy, instead of its raw output'), @('--since', 'FREE', 'only what is younger: 30s, 10m, 2h, 1d'))
+            options = @(@('-n', 'FREE', 'how many of the last lines to show first (50)'), @('--lines', 'FREE', 'how many of the last lines to show first (50)'), @('--no-follow', '', 'show them, and stop'), @('--app', '', 'the events of the proxy, instead of its raw output'), @('--since', 'FREE', 'only what is younger: 30s, 10m, 2h, 1d'))
             children = @()
             words = @()
         }
@@ -181,6 +186,31 @@ Register-ArgumentCompleter -Native -CommandName kmi -ScriptBlock {
             children = @()
             words = @('systemd|launchd|windows')
         }
+        'plugin' = @{
+            options = @()
+            children = @(@('install', '', 'let the clients tell kmi which session began, and which failed'), @('uninstall', '', 'take all of that out again'), @('status', '', 'what is installed where'))
+            words = @()
+        }
+        'plugin install' = @{
+            options = @(@('--client', 'kimi-cli|kimi-code', 'only for this client'), @('--dry-run', '', 'show what would be written, and stop'))
+            children = @()
+            words = @()
+        }
+        'plugin uninstall' = @{
+            options = @(@('--client', 'kimi-cli|kimi-code', 'only for this client'), @('--dry-run', '', 'show what would be written, and stop'))
+            children = @()
+            words = @()
+        }
+        'plugin status' = @{
+            options = @(,@('--client', 'kimi-cli|kimi-code', 'only for this client'))
+            children = @()
+            words = @()
+        }
+        'hook' = @{
+            options = @(@('--client', 'kimi-cli|kimi-code', 'in which client'), @('--wait', '', 'answer when all is done, not before (for trying)'))
+            children = @()
+            words = @('session-start|session-end|stop-failure')
+        }
         'init' = @{
             options = @(@('--cmd', 'FREE', 'name the function NAME instead of `kimi`'), @('--no-wrap', '', 'no function'), @('--no-prompt', '', 'nothing in the prompt'), @('--no-completion', '', 'no completion'))
             children = @()
@@ -198,7 +228,7 @@ Register-ArgumentCompleter -Native -CommandName kmi -ScriptBlock {
         }
         'config' = @{
             options = @()
-            children = @(@('show', '', 'every setting with its value and its origin'), @('validate', '', 'check settings, keys, state, bindings and client configs'), @('path', '', 'where each file is'))
+            children = @(@('show', '', 'every setting with its value and its origin'), @('validate', '', 'check settings, keys, state, bindings and client configs'), @('path', '', 'where each file is'), @('migrate', '', 'bring kmi''s files to today''s form, also those of kmi-manager-cli'))
             words = @()
         }
         'config show' = @{
@@ -213,6 +243,11 @@ Register-ArgumentCompleter -Native -CommandName kmi -ScriptBlock {
         }
         'config path' = @{
             options = @()
+            children = @()
+            words = @()
+        }
+        'config migrate' = @{
+            options = @(@('--from', 'DIR', 'where kmi-manager-cli was started, or kept its files'), @('--dry-run', '', 'show the plan, change nothing'), @('--yes', '', 'do not ask'))
             children = @()
             words = @()
         }
@@ -237,12 +272,17 @@ Register-ArgumentCompleter -Native -CommandName kmi -ScriptBlock {
             words = @()
         }
         'clean' = @{
-            options = @(@('--logs', '', 'what the proxy logged'), @('--trace', '', 'which key served which request'), @('--runs', '', 'which run had which key'), @('--backups', '', 'client configs as they were, and `kmi undo` with them'), @('--older-than', 'FREE', 'only what is older: 12h, 30d (the default), 0d for all'), @('--dry-run', '', 'only say what would go'))
+            options = @(@('--logs', '', 'what the proxy logged'), @('--trace', '', 'which key served which request'), @('--runs', '', 'which run had which key'), @('--usage', '', 'what calls cost, as `kmi usage` shows it'), @('--backups', '', 'client configs as they were, and `kmi undo` with them'), @('--older-than', 'FREE', 'only what is older: 12h, 30d (the default), 0d for all'), @('--dry-run', '', 'only say what would go'))
+            children = @()
+            words = @()
+        }
+        'simulate' = @{
+            options = @(@('--keys', 'FREE', 'keys (3)'), @('--clients', 'FREE', 'people at work (4 for each key)'), @('--days', 'FREE', 'days (14)'), @('--seed', 'FREE', 'of chance (1)'), @('--load', 'FREE', 'make the quotas so large that this share of them is needed, such as 0.9'), @('--strategy', 'sticky|most-remaining|round-robin|least-recently-used|soonest-reset|spread', 'only this one; may be repeated (all)'), @('--workload', 'FILE', 'requests from a file of usage rows'), @('--recorded', '', 'requests from what `kmi usage` has recorded'))
             children = @()
             words = @()
         }
         'demo' = @{
-            options = @(,@('--stand-in', '', 'use the shipped stand-in, not the `kimi` on PATH'))
+            options = @(@('--stand-in', '', 'use the shipped stand-in, not the `kimi` on PATH'), @('--shell', '', 'start $SHELL in the throw-away home, to try kmi by hand'))
             children = @()
             words = @()
         }
