@@ -79,9 +79,9 @@ def _add(
     children: dict[str, str] = {}
     inner: dict[str, argparse.ArgumentParser] = {}
     for action in parser._actions:  # noqa: SLF001 - argparse has no public way to list them
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - no public name
             inner = dict(action.choices)
-            for choice in action._choices_actions:  # noqa: SLF001
+            for choice in action._choices_actions:  # noqa: SLF001 - no public name
                 children[choice.dest] = choice.help or ""
         elif action.option_strings:
             if action.dest != "help" and action.help != argparse.SUPPRESS:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from docs import completions
+from benchmarks import report
+from docs import architecture, completions, packages, plugins
 from docs.manpage import manpage
 from kmi.cli import COMMANDS, build_parser
 from kmi.commands.config import shown_value
 from kmi.errors import EXIT_CODES
+from kmi.layout import OWNED, STATE_FIELDS, STATE_KEY_FIELDS
 from kmi.records import COMMON, EVENTS
 from kmi.settings import RUNTIME_NAMES, SHELL_NAMES, TABLE
 from kmi.verdict_table import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 HERE = Path(__file__).parent
 NOTE = "<!-- Written by `make docs` from the code; do not edit. -->\n\n"
@@ -152,9 +158,9 @@ def _usage(parser: argparse.ArgumentParser) -> str:
 
 def _options(parser: argparse.ArgumentParser) -> list[str]:
     lines = []
-    for action in parser._actions:  # noqa: SLF001
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            for choice in action._choices_actions:  # noqa: SLF001
+    for action in parser._actions:  # noqa: SLF001 - as above
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - no public name
+            for choice in action._choices_actions:  # noqa: SLF001 - no public name
                 usage = _usage(action.choices[choice.dest])
                 lines.append(f"- `{usage}`: {choice.help}\n")
                 lines += ["  " + line for line in _options(action.choices[choice.dest])]
@@ -166,17 +172,66 @@ def _options(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def _value(action: argparse.Action) -> str:
-    if action.choices and not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+    if action.choices and not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - no public name
         return "{" + ",".join(map(str, action.choices)) + "}"
     return str(action.metavar or action.dest.upper())
 
 
+def performance() -> str:
+    """What the last `make bench` measured."""
+    found = report.sections((HERE.parent / "benchmarks" / "results.json").read_text("utf-8"))
+    template = (HERE / "templates" / "performance.md").read_text(encoding="utf-8")
+    return NOTE + template.replace("{{figures}}\n", report.markdown(found))
+
+
+def files() -> str:
+    """What lies in the state directory, and the fields of `state.json`."""
+    owned = ["| file | form | what |\n| --- | --- | --- |\n"]
+    owned += [f"| `{item.name}` | {item.form} | {item.about} |\n" for item in OWNED]
+    template = (HERE / "templates" / "files.md").read_text(encoding="utf-8")
+    parts = {
+        "owned": "".join(owned),
+        "state": _fields(STATE_FIELDS),
+        "key": _fields(STATE_KEY_FIELDS),
+    }
+    for mark, part in parts.items():
+        template = template.replace(f"{{{{{mark}}}}}\n", part)
+    return template.replace("\n\n", f"\n\n{NOTE}", 1)
+
+
+def _fields(fields: Mapping[str, str]) -> str:
+    lines = ["| field | |\n| --- | --- |\n"]
+    for name, about in fields.items():
+        where = "; where it applies" if name.endswith("?") else ""
+        lines.append(f"| `{name.rstrip('?')}` | {about}{where} |\n")
+    return "".join(lines)
+
+
+def decisions() -> str:
+    """The index of the decisions: their numbers and headings."""
+    lines = [
+        "# Decisions\n\n",
+        NOTE,
+        "Each record says what was decided, why, what it costs, and what was not taken. A record "
+        "is changed while it holds; one that no longer holds goes. So the numbers have gaps, and "
+        "are not given again.\n\n",
+        "| | |\n| --- | --- |\n",
+    ]
+    for path in sorted((HERE / "decisions").glob("0*.md")):
+        number, _, title = path.read_text("utf-8").partition("\n")[0].lstrip("# ").partition(". ")
+        lines.append(f"| {number} | [{title}]({path.name}) |\n")
+    return "".join(lines)
+
+
 PAGES = {
+    "reference/files.md": files,
+    "decisions/README.md": decisions,
     "reference/settings.md": settings,
     "reference/exit-codes.md": exit_codes,
     "reference/upstream.md": upstream,
     "reference/commands.md": commands,
     "reference/records.md": records,
+    "explanation/performance.md": performance,
 }
 
 
@@ -184,7 +239,10 @@ PAGES = {
 FILES = {
     **{f"docs/{name}": page for name, page in PAGES.items()},
     "docs/man/kmi.1": manpage,
+    **architecture.FILES,
     **completions.FILES,
+    **plugins.FILES,
+    **packages.FILES,
 }
 
 
@@ -192,7 +250,7 @@ def main() -> None:
     """Write every file."""
     for name, content in FILES.items():
         path = HERE.parent / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content(), encoding="utf-8")
 
 

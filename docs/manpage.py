@@ -5,6 +5,7 @@ from __future__ import annotations
 from docs.command_tree import GLOBAL_OPTIONS, Node, tree
 from kmi import __version__
 from kmi.errors import EXIT_CODES
+from kmi.layout import OWNED
 from kmi.settings import RUNTIME_NAMES, SHELL_NAMES, TABLE
 
 INTRO = """\
@@ -23,12 +24,7 @@ The global options stand before or after the command's name.
 FILES = (
     ("~/.kmi/_auths/", "the keys; KMI_AUTHS_DIR names another directory"),
     ("~/.kmi/.env", "settings; the environment goes before them"),
-    ("~/.kmi/state.json", "what kmi knows of the keys: never a secret"),
-    ("~/.kmi/prompt", "what prompts show: the label, and ! for warn, x for out"),
-    ("~/.kmi/labels", "the labels, for completion"),
-    ("~/.kmi/proxy.token", "the token that clients of `kmi proxy' send as their API key"),
-    ("~/.kmi/logs/", "what the proxy says; see `kmi proxy-logs'"),
-    ("~/.kmi/backups/", "client configs as they were; see `kmi undo'"),
+    *((f"~/.kmi/{item.name}", item.about) for item in OWNED),
     ("~/.kimi/config.toml", "the config of kimi-cli; KIMI_SHARE_DIR moves it"),
     ("~/.kimi-code/config.toml", "the config of Kimi Code; KIMI_CODE_HOME moves it"),
 )
