@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # Two processes: the suite waits for other processes more than it computes.
 JOBS ?= 2
 
-.PHONY: demo test lint unit e2e bench docs clean
+.PHONY: demo test lint unit e2e sweep coverage bench fuzz dev docs hooks recording clean
 
 demo: $(VENV)/installed
 	@$(BIN)/kmi demo
@@ -29,15 +29,48 @@ e2e: $(VENV)/installed-dev
 	$(BIN)/python tests/e2e/clients.py
 	$(BIN)/python -m pytest -n $(JOBS) tests/e2e
 
+# What no test runs: pure modules are to be covered whole. A test that sees the environment of a
+# measured program may fail here, and here only; the report comes all the same.
+coverage: $(VENV)/installed-dev
+	rm -rf .coverage
+	mkdir .coverage
+	-$(BIN)/python -m coverage run -m pytest -n $(JOBS) --ignore=tests/e2e $(ARGS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage json --quiet -o .coverage/report.json
+	$(BIN)/python -m tests.coverage_gaps .coverage/report.json
+
+# Every fault at every call of every command that writes; the suite takes a part of these.
+# ARGS="undo bind" sweeps some commands.
+sweep: $(VENV)/installed-dev
+	$(BIN)/python -m tests.test_fault_sweep $(ARGS)
+
+# All figures of the project; ARGS="--only startup,proxy" measures a part.
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m compileall -q kmi
-	$(BIN)/python -m benchmarks.startup
-	$(BIN)/python -m benchmarks.shell
-	$(BIN)/python -m benchmarks.health
-	$(BIN)/python -m benchmarks.proxy
+	$(BIN)/python -m benchmarks --json benchmarks/results.json $(ARGS)
+	$(BIN)/python -m docs.generate
+
+# Mutated files against every parser, for longer than the tests do; finds go to fuzz-finds/.
+fuzz: SECONDS ?= 300
+fuzz: $(VENV)/installed-dev
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+	$(BIN)/python -m tests.store_model --long
 
 docs: $(VENV)/installed
 	$(BIN)/python -m docs.generate
+
+# The moving picture in the README, of a session that really takes place.
+recording: $(VENV)/installed
+	$(BIN)/python -m docs.recording
+
+# Everything for work on kmi: an environment with kmi as it lies here, and the tools.
+dev: $(VENV)/installed-dev
+	@echo "ready: $(BIN)/kmi is this checkout; 'make test' checks it"
+
+# The checks of `make lint` at each commit, by pre-commit (which is not installed for you).
+hooks: $(VENV)/installed-dev
+	@command -v pre-commit >/dev/null || { echo "pre-commit is not on PATH: pipx install pre-commit"; exit 1; }
+	pre-commit install
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 9))' || \
@@ -54,4 +87,4 @@ $(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/installed
 
 clean:
-	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .coverage .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -11,16 +11,19 @@ Where things happen:
 ``model``            the values that are passed around: keys, states, decisions
 ``settings``         the table of every ``KMI_*`` name; parsing and origins
 ``paths``            where each file lives, from an environment mapping
+``layout``           what is kmi's own in the state directory, and what ``state.json`` holds (pure)
 ``urls``             base URLs, parsed once
 ``auths``            the `_auths` directory: text to keys (pure), files to text (edge)
 ``selection``        ``choose()``: which key, why, and why not the others (pure)
+``scores``           what a strategy makes of one key by itself (pure)
+``ranking``          the same picks from large pools, without looking at every key (pure)
 ``running``          one run, from the choice to exec
 ``picking``          choosing under the lock, with the programs that give secrets outside of it
 ``swap``             putting a key into a client's config, and remembering it
 ``error_texts``      an error's words, from any of the forms in which they arrive (pure)
 ``verdict_table``    the classification of errors, as data (pure)
 ``verdicts``         what one upstream answer says about a key (pure)
-``usages``           quota windows from a `/usages` answer (pure)
+``quotas``           quota windows from a `/usages` answer (pure)
 ``health``           a key's status, from what is known of it (pure)
 ``holds``            how long a verdict keeps a key out of use (pure)
 ``transitions``      how answers change what is known of a key (pure)
@@ -32,6 +35,9 @@ Where things happen:
 ``config_file``      the same file on disk: read, compare, replace, back up
 ``store``            ``state.json`` under its lock, and the append-only records
 ``migrations``       older forms of ``state.json`` made into today's (pure)
+``old_settings``     which settings of kmi-manager-cli go over (pure)
+``old_home``         where its files are, and what in them is new here
+``migrating``        `kmi config migrate`: the plan, and doing it under the lock
 ``auditing``         who changed what, and what was refused
 ``cleaning``         removing old records, logs and backups
 ``arguments``        counts and spans on command lines (pure)
@@ -46,6 +52,7 @@ Where things happen:
 ``polling``          when kmi asks by itself (pure)
 ``refresh``          asking about keys, and remembering what was said
 ``background``       the same, behind a run and without delaying it
+``connection_words``  why a connection failed, for people
 ``upstream``         the only module that knows httpx
 ``masking``          configs and their differences without the secrets in them (pure)
 ``redaction``        secrets that are known, in any form, taken out of what is told (pure)
@@ -66,7 +73,20 @@ Where things happen:
 ``proof``            the proof before `kmi rotate auto`
 ``shells``           the scripts of `shell/`: quoting, rendering (pure), finding
 ``shell_files``      the small files that prompts and TAB read
-``light``            `kmi init`, `prompt`, `completion` without the command line
+``light``            `kmi init`, `prompt`, `completion`, `--version` without the command line
+``origin``           which kmi this is, and where it runs from
+``hooks/events``     `kmi hook`: what clients call, without the command line
+``hooks/sessions``   which key a client's session uses, and the record of it
+``hooks/quick_json``  JSON without the start-up of `json`
+``hooks/models``     whose key a session uses that is not on the default model
+``hooks/failures``   after a failed turn: what it says of the key, and the next one swapped in
+``plugin/plan``      hooks and status line in clients' files: what is there, what changes
+``plugin/texts``     what goes into these files, and out again (pure)
+``plugin/files``     reading and writing them
+``plugin/record``    what was written, so that it can be taken back
+``plugin/install``   doing it under the lock
+``plugin/status_line``  what Kimi Code's footer shows (pure)
+``retrying``         `kmi run --retry`: a one-shot run once more, on another key
 ``proxied``          `kmi run --proxy`: one run through the proxy
 ``proxy_edits``      which fields of a client's config lead to the proxy (pure)
 ``service_units``    the proxy for systemd, launchd and the task scheduler, as text (pure)
@@ -74,6 +94,7 @@ Where things happen:
 ``proxy/launch``     its process in the background, and what that reports
 ``proxy/instance``   the lock and the record by which it is found again
 ``proxy/leases``     which runs use it
+``proxy/abreast``    waiting until it has seen what was written
 ``proxy/token``      what its clients send
 ``proxy/ports``      where it may listen, who holds a port, what answers there
 ``proxy/log``        what it says of itself
@@ -114,6 +135,26 @@ Where things happen:
 ``trace``            what the proxy's trace tells: who served what, how evenly (pure)
 ``trace_text``       `kmi trace` as plain text; what its columns say
 ``trace_rich``       the same for a terminal, drawn with rich
+``usage/lines``      the lines of session logs that tell what a call cost (pure)
+``usage/logs``       the clients' session logs on disk, read in pieces
+``usage/projects``   the directories that kimi-cli's session folders stand for
+``usage/rows``       what one call cost, and who paid (pure)
+``usage/store``      ``usage.db``: calls, and how far each log was read
+``usage/ingest``     bringing it up to date
+``usage/facts``      what kmi's records tell of keys, for it
+``usage/keys``       which key paid for a call (pure)
+``usage/attribution``  the same for all calls that may have become known better
+``usage/aliases``    models that have a key of their own
+``usage/report``     what `kmi usage` shows, before it is drawn (pure)
+``usage/text``       the same as plain text
+``usage/screen``     the same for a terminal, drawn with rich
+``usage/page``       the same as one page of HTML
+``simulation/``      `kmi simulate`: strategies on simulated keys
+``simulation/workload``  the requests, made up or recorded (pure)
+``simulation/world``  accounts, their quotas and limits, and what they answer (pure)
+``simulation/run``   one strategy, learning and picking by the code of the product (pure)
+``simulation/bound``  what no strategy exceeds, with the proof (pure)
+``simulation/report``  strategies beside one another and the bound (pure)
 ``output``           words for people, JSON for programs, nothing that leaks
 ===================  ===================================================================
 """

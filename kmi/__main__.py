@@ -34,12 +34,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         from kmi.argcompleting import complete
 
         complete()
-    if words and words[0] in ("init", "prompt", "completion"):
+    if words[:1] == ["hook"]:
+        from kmi.hooks.events import try_hook
+
+        code = try_hook(words[1:], os.environ)
+        if code is not None:
+            return code
+    if words and words[0] in ("init", "prompt", "completion", "--version", "-V"):
         from kmi.light import try_light
 
         code = try_light(words, os.environ)
         if code is not None:
             return code
+    import gc
+
+    # What is loaded now stays: to look through it for garbage takes a twentieth of a short command.
+    gc.disable()
     from kmi.cli import main as whole
 
     return whole(words)

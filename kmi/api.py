@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from kmi import __version__
 from kmi.error_texts import evidence
+from kmi.quotas import parse_balance, parse_usages
 from kmi.upstream import Clients, obstacle, send
-from kmi.usages import parse_balance, parse_usages
 from kmi.verdict_table import NETWORK
 from kmi.verdicts import Verdict, classify
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kmi.model import ApiKey
+    from kmi.quotas import Balance, UsageReading
     from kmi.upstream import Reply
-    from kmi.usages import Balance, UsageReading
     from kmi.verdict_table import Rule
 
 #: As long as Kimi Code waits for `/usages` (upstream.md).

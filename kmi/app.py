@@ -42,6 +42,8 @@ class App:
         self.env = env
         self.screen = screen
         self.command = command
+        #: Nothing was read before: what changes later, may have changed since it was read.
+        self.started = time.time()
         self.audited = False
         self.changes = False
         # Statuses of keys that were asked about on the way: the one record of the command tells.
@@ -170,6 +172,11 @@ class App:
             shell_files.write_labels(self, self._keyring.keys)
             if self.store.last is not None:
                 shell_files.refresh_mark(self, self.store.last, self.known(self.store.last))
+        if self.changes and self._store is not None and self._store.beside_proxy:
+            from kmi.proxy.abreast import wait
+
+            # `kmi use` is over when a proxy goes by it, too.
+            wait(self._store.directory, self._store.state_file)
 
     @property
     def project(self) -> Project | None:

@@ -42,6 +42,10 @@ _PLACEHOLDER = re.compile(
 )
 
 
+#: Names that are told one by one; a file with more is not meant for kmi.
+_UNKNOWN_TOLD = 20
+
+
 class AuthFile(NamedTuple):
     """What one file holds: keys in order, and what is wrong."""
 
@@ -146,6 +150,7 @@ def _env_section(text: str, report: Any) -> _Section:
 
     fields: dict[str, Any] = {}
     lines: dict[str, int] = {}
+    unknown: list[tuple[str, int]] = []
     for name, value, line in parse_env(text):
         if not name:
             report(_BadError("this line is not NAME=value", "correct or remove it", line))
@@ -157,9 +162,18 @@ def _env_section(text: str, report: Any) -> _Section:
                 )
             fields[field], lines[field] = value or "", line
         else:
-            hint = nearest(name, tuple(_ENV_FIELDS)) or "remove it"
-            report(_BadError(f"{name} is not a field of auth files", hint, line), fatal=False)
+            unknown.append((name, line))
+    for name, line in unknown[:_UNKNOWN_TOLD]:
+        hint = nearest(name, tuple(_ENV_FIELDS)) or "remove it"
+        report(_BadError(f"{name} is not a field of auth files", hint, line), fatal=False)
+    _more_unknown(len(unknown), report)
     return _Section(fields, lines)
+
+
+def _more_unknown(count: int, report: Any) -> None:
+    if count > _UNKNOWN_TOLD:
+        what = f"has {count - _UNKNOWN_TOLD} more names that are not fields of auth files"
+        report(_BadError(what, "is it another kind of file?"), fatal=False)
 
 
 def _toml(text: str) -> dict[str, Any]:
@@ -191,14 +205,13 @@ def _json(text: str) -> dict[str, Any]:
 def _sections(table: dict[str, Any], text: str, report: Any) -> list[_Section]:
     """One section per key: the file itself, or each provider of a client config."""
     if "providers" not in table:
-        known = {}
-        for name, value in table.items():
-            if name in FIELDS:
-                known[name] = value
-            else:
-                hint = nearest(name, tuple(FIELDS)) or "remove it"
-                bad = _BadError(f"{name!r} is not a field of auth files", hint, line_of(text, name))
-                report(bad, fatal=False)
+        known = {name: value for name, value in table.items() if name in FIELDS}
+        unknown = [name for name in table if name not in FIELDS]
+        for name in unknown[:_UNKNOWN_TOLD]:
+            hint = nearest(name, tuple(FIELDS)) or "remove it"
+            bad = _BadError(f"{name!r} is not a field of auth files", hint, line_of(text, name))
+            report(bad, fatal=False)
+        _more_unknown(len(unknown), report)
         lines = {name: line for name in known if (line := line_of(text, name)) is not None}
         return [_Section(known, lines)]
     providers = table["providers"]
@@ -208,13 +221,14 @@ def _sections(table: dict[str, Any], text: str, report: Any) -> list[_Section]:
 
 
 def _provider_sections(providers: dict[str, Any], report: Any) -> list[_Section]:
-    sections = []
+    sections: list[_Section] = []
+    keyless: list[_BadError] = []
     for name, provider in providers.items():
         if not isinstance(provider, dict):
             report(_BadError(f"provider {name!r} is not a table"))
         elif not provider.get("api_key"):
             what = "an OAuth login" if provider.get("oauth") else "no api_key"
-            report(_BadError(f"provider {name!r} has {what}: no key in it"), fatal=False)
+            keyless.append(_BadError(f"provider {name!r} has {what}: no key in it"))
         elif str(provider.get("type")) in _OTHER_TYPES:
             bad = _BadError(f"provider {name!r} is of type {provider['type']!r}: not a Kimi key")
             report(bad, fatal=False)
@@ -222,13 +236,16 @@ def _provider_sections(providers: dict[str, Any], report: Any) -> list[_Section]
             fields = {k: provider[k] for k in ("api_key", "base_url") if provider.get(k)}
             sections.append(_Section(fields, {}, str(name)))
     if not sections:
+        # Beside one that has a key, a provider without one is an ordinary part of a config.
+        for bad in keyless:
+            report(bad, fatal=False)
         report(_BadError("no provider in it has an api_key", "add one, or remove the file"))
     return sections
 
 
 def line_of(text: str, name: str) -> int | None:
     """The first line that sets a field, by its look: parsers of TOML and JSON keep no lines."""
-    found = re.search(rf"^[\s{{,\[]*[\"']?{re.escape(name)}[\"']?\s*[=:.\]]", text, re.MULTILINE)
+    found = re.search(rf"^[ \t{{,\[]*[\"']?{re.escape(name)}[\"']?\s*[=:.\]]", text, re.MULTILINE)
     if found is None:
         found = re.search(rf"[\"']{re.escape(name)}[\"']\s*:", text)
     return None if found is None else text.count("\n", 0, found.end()) + 1

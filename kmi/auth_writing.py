@@ -60,7 +60,10 @@ def relabelled(path: str, data: bytes, label: str) -> bytes:
     table = json.loads(text)
     _refuse_client_config(path, "providers" in table)
     table["label"] = label
-    return json.dumps(table, indent=2, ensure_ascii=False).encode() + b"\n"
+    try:
+        return json.dumps(table, indent=2, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:  # half of a surrogate pair, as JSON may escape it
+        return json.dumps(table, indent=2).encode() + b"\n"
 
 
 def _refuse_client_config(path: str, is_one: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kmi.auth_formats import SUFFIXES, explain, parse_auth_file
 from kmi.errors import KmiError, RefusedError
-from kmi.files import open_regular, others_can_read, read_regular
+from kmi.files import open_regular, others_can_read, read_regular, sweep_temporaries
 from kmi.model import ApiKey, Problem
 from kmi.urls import allowed
 
@@ -41,7 +41,8 @@ def load_keyring(settings: Settings, *, change_modes: bool = True) -> Keyring:
 
     Args:
         settings: names the directory, the default base URL and whether modes are enforced.
-        change_modes: tighten modes where the settings ask for it; a dry run does not.
+        change_modes: tighten modes where the settings ask for it, and remove what a killed kmi
+            left; a dry run does not.
 
     Raises:
         RefusedError: the directory can be written by others, and kmi can't change that.
@@ -55,6 +56,8 @@ def load_keyring(settings: Settings, *, change_modes: bool = True) -> Keyring:
     files: list[str] = []
     for folder, paths in _folders(directory, problems):
         _check_directory(folder, notices, enforce=enforce, change=change_modes)
+        if change_modes:
+            sweep_temporaries(folder)  # of a kmi that was killed while it wrote a key
         files.extend(paths)
     for path in files:
         try:

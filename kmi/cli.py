@@ -6,6 +6,7 @@ it is imported only when it is called. Global options may stand before or after 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -53,21 +54,25 @@ COMMANDS = {
     "allow": Command("allow", "let a project's .kmi.toml count", changes=True),
     "deny": Command("deny", "let a project's .kmi.toml not count", changes=True),
     "keys": Command("keys", "list, add, remove, rename, enable, disable, check keys", changes=True),
+    "usage": Command("usage", "tokens by key, day, project, model or session: who paid"),
     "trace": Command("trace", "which key served which request of the proxy, and how evenly"),
     "proxy": Command("proxy", "the local proxy: start, stop, restart, status", changes=True),
     "proxy-stop": Command("proxy_stop", "the same as `kmi proxy stop`", changes=True),
     "proxy-restart": Command("proxy_restart", "the same as `kmi proxy restart`", changes=True),
     "proxy-logs": Command("proxy_logs", "what the proxy says, as it comes"),
     "service": Command("service", "the proxy as a service of the user's", changes=True),
+    "plugin": Command("plugin", "kmi's hooks and status line in the clients", changes=True),
+    "hook": Command("hook", "what clients call when a session begins, ends or fails"),
     "init": Command("init", "the line for a shell's start file: prompt, TAB, and `kimi`"),
     "completion": Command("completion", "the completion script of a shell"),
     "prompt": Command("prompt", "what prompts show of the active key"),
-    "config": Command("config", "kmi's settings: show, validate, path"),
+    "config": Command("config", "settings: show, validate, path, migrate", changes=True),
     "doctor": Command("doctor", "check everything, each finding with its cure", changes=True),
     "undo": Command("undo", "take the last swap back", changes=True),
     "backups": Command("backups", "the backups of client configs"),
     "audit": Command("audit", "who changed what, when, and what was refused"),
     "clean": Command("clean", "remove old records, logs and backups of kmi's own", changes=True),
+    "simulate": Command("simulate", "what each strategy would make of keys and a workload"),
     "demo": Command("demo", "the main job in a throw-away home, on a fake API"),
 }
 
@@ -168,9 +173,11 @@ def _main(words: list[str]) -> int:
     screen = _screen(options)
     if name is None:
         if "--version" in rest or "-V" in rest:
-            screen.data(version_line())
+            from kmi.origin import version_line
+
+            screen.data(version_line(sys.argv[0]))
             return EXIT_OK
-        if rest and rest[0] not in {"-h", "--help", "help"}:
+        if rest and rest[0] not in {"-h", "--help"}:
             return _report(
                 UsageError(f"unknown option {rest[0][:40]}", "see `kmi --help`"), screen, False
             )
@@ -194,6 +201,10 @@ def _split(words: Sequence[str]) -> tuple[str | None, GlobalOptions, list[str]]:
         before = options.take(before)
         if before:
             return None, options, before
+        if word == "help":
+            # `kmi help keys add` is `kmi keys add --help`; what `kimi --help` says is the client's.
+            page = ["run" if part == "kimi" else part for part in options.take(rest)]
+            return (page[0], options, [*page[1:], "--help"]) if page else (None, options, [])
         if word == "run":
             from kmi.commands.run import split_command
 
@@ -234,12 +245,14 @@ def _dispatch(name: str, rest: list[str], screen: Screen, options: GlobalOptions
         app.changes = COMMANDS[name].changes
         command = _load(COMMANDS[name].module)
         own = getattr(command, "parse", None)
-        if own is not None and own.__module__ == command.__name__:  # type: ignore[attr-defined]
+        if own is not None and own.__module__ == command.__name__:  # type: ignore[attr-defined]  # a module, known by its name only
             # It reads plain words itself: argparse costs 5 ms.
             args = own(rest, lambda: build_parser(name))
         else:
             args = build_parser(name).parse_args(rest)
-        code = int(command.run(args, app))  # type: ignore[attr-defined]
+        gc.freeze()
+        gc.enable()  # `__main__` put it off while modules were loaded
+        code = int(command.run(args, app))  # type: ignore[attr-defined]  # the same
         app.finish()
         return code
     except KmiError as error:
@@ -333,8 +346,13 @@ def build_parser(name: str) -> argparse.ArgumentParser:
             options.setdefault("formatter_class", Formatter)
             super().__init__(**options)
 
-        def error(self, message: str) -> None:  # type: ignore[override]
-            raise UsageError(message, f"see `{self.prog} --help`")
+        def error(self, message: str) -> None:  # type: ignore[override]  # it raises, and so ends too
+            from kmi.masking import looks_like_key
+
+            hint = f"see `{self.prog} --help`"
+            if looks_like_key(message):
+                hint = "a key is no argument: `kmi keys add LABEL` asks for it, or reads stdin"
+            raise UsageError(message, hint)
 
     command = COMMANDS[name]
     parser = Parser(
@@ -342,7 +360,7 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         description=command.help[0].upper() + command.help[1:] + ".",
         allow_abbrev=False,
     )
-    _load(command.module).configure(parser)  # type: ignore[attr-defined]
+    _load(command.module).configure(parser)  # type: ignore[attr-defined]  # a module
     return parser
 
 
@@ -362,11 +380,3 @@ def usage() -> str:
     width = max(map(len, COMMANDS))
     lines = "".join(f"  {name:<{width}} {command.help}\n" for name, command in COMMANDS.items())
     return USAGE.format(commands=lines)
-
-
-def version_line() -> str:
-    """One line: the version, and where this kmi and its Python are."""
-    from kmi import __version__
-
-    python = ".".join(map(str, sys.version_info[:3]))
-    return f"kmi {__version__} ({os.path.dirname(os.path.abspath(__file__))}, Python {python})"

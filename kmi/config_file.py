@@ -166,6 +166,22 @@ def replace_config(snapshot: Snapshot, new: bytes) -> None:
         ) from None
 
 
+def remove_config(snapshot: Snapshot) -> None:
+    """Remove a config as it was read.
+
+    Raises:
+        ChangedError: somebody else wrote the file meanwhile; nothing was done.
+        RefusedError: the system refused; nothing was done.
+    """
+    _check_unchanged(snapshot)
+    try:
+        os.unlink(snapshot.target)
+    except OSError as error:
+        raise RefusedError(
+            f"can't remove {snapshot.path}: {error.strerror}", "check its owner and directory"
+        ) from None
+
+
 def _check_unchanged(snapshot: Snapshot) -> None:
     if _resolve(snapshot.path) != snapshot.target:
         raise ChangedError
@@ -228,7 +244,11 @@ class Backups:
         return name
 
     def names(self, client: str) -> list[str]:
-        """The backups of a client, newest first."""
+        """The backups of a client, newest first.
+
+        Raises:
+            RefusedError: their directory can't be read.
+        """
         try:
             entries = os.listdir(self.directory)
         except FileNotFoundError:
@@ -244,6 +264,7 @@ class Backups:
 
         Raises:
             KmiError: there is no such backup.
+            RefusedError: it can't be read.
         """
         if os.path.basename(name) != name or not name.endswith(".toml"):
             raise KmiError(f"{name!r} is not the name of a backup", "see `kmi backups`")

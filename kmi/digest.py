@@ -6,9 +6,9 @@ try:
     from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]  # from 3.12 on
 except ImportError:
     try:
-        from _sha256 import sha256  # type: ignore[import-not-found,no-redef,unused-ignore]
+        from _sha256 import sha256  # type: ignore[import-not-found,no-redef,unused-ignore]  # Python 3.9 to 3.11
     except ImportError:
-        from hashlib import sha256  # type: ignore[assignment,unused-ignore]
+        from hashlib import sha256  # type: ignore[assignment,unused-ignore]  # later ones
 
 
 def sha256_hex(data: bytes) -> str:

@@ -9,9 +9,10 @@ from kmi.checks.configs import links
 from kmi.checks.disk import disks
 from kmi.checks.finding import ERROR, Finding, ordered
 from kmi.checks.itself import itself
-from kmi.checks.leftovers import backups, pins, temporaries
+from kmi.checks.leftovers import backups, pins, strangers, temporaries
 from kmi.checks.locks import locks
 from kmi.checks.owned import modes, parents
+from kmi.checks.plugin import plugin
 from kmi.checks.programs import programs, variables
 from kmi.checks.proxy import proxy
 from kmi.checks.start_files import completions, small_files, start_files
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 #: Beside the validator's.
 CHECKS = (
     *(itself, usable, locks, clock, programs, variables, links, modes, parents, disks),
-    *(temporaries, pins, backups, start_files, completions, small_files, proxy),
+    *(temporaries, pins, backups, strangers, start_files, completions, small_files, proxy, plugin),
 )
 
 

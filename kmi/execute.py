@@ -10,6 +10,7 @@ from kmi.errors import NotExecutableError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
 
 def become(path: str, argv: Sequence[str], env: Mapping[str, str]) -> int:
@@ -34,7 +35,7 @@ def become(path: str, argv: Sequence[str], env: Mapping[str, str]) -> int:
 def restore_signals() -> None:
     """Undo what CPython sets at its start: ignored signals would be inherited through exec."""
     # The builtin part of `signal`, which would pull in `enum`.
-    import _signal  # type: ignore[import-not-found]
+    import _signal  # type: ignore[import-not-found]  # typeshed has none
 
     for name in ("SIGPIPE", "SIGXFSZ"):
         number = getattr(_signal, name, None)
@@ -76,6 +77,28 @@ def run_env(
     new["KMI_RUN_ID"] = run_id
     new["KMI_DEPTH"] = str(depth)
     return new
+
+
+def begin_record(now: float, run_id: str, typed: str) -> dict[str, Any]:
+    """What the line of ``runs.jsonl`` begins with, of any run that is not the quick one.
+
+    Args:
+        now: seconds since the epoch.
+        run_id: what the program gets as ``KMI_RUN_ID``.
+        typed: the program as the person named it.
+    """
+    from kmi.paths import working_directory
+    from kmi.timezones import utc_text
+
+    return {
+        "schema": 1,
+        "ts": utc_text(now),
+        "event": "run",
+        "run": run_id,
+        "pid": os.getpid(),
+        "cwd": working_directory(),
+        "program": os.path.basename(typed),
+    }
 
 
 def passed_env(env: Mapping[str, str]) -> dict[str, str]:

@@ -245,7 +245,7 @@ def follow(path: str, *, last: int = 10, look_s: float = LOOK_S) -> Iterator[byt
     try:
         past = follower.past()
         before = [line for _, line in zip(range(last), past)]
-        past.close()  # type: ignore[attr-defined]
+        past.close()  # type: ignore[attr-defined]  # a generator
         yield from reversed(before)
         while True:
             yield from follower.lines()

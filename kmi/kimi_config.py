@@ -10,9 +10,12 @@ from __future__ import annotations
 import copy
 import re
 import sys
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: tomlkit takes about 8 s for 1 MB with 10,000 tables; nobody writes such a config by hand.
 MAX_CONFIG_BYTES = 1024 * 1024
@@ -97,6 +100,37 @@ def parse_config(raw: bytes, *, name: str, client: str) -> Config:
         data = _parsed(text, name)
     model, provider = _locate(data, name, client)
     return Config(name, client, raw, text, data, provider, model)
+
+
+def parse_toml(text: str, name: str) -> dict[str, Any]:
+    """The data of any file of a client's.
+
+    Raises:
+        ConfigError: it is not TOML.
+    """
+    data = _parsed_lightly(text.lstrip("\ufeff"))
+    return _parsed(text.lstrip("\ufeff"), name) if data is None else data
+
+
+def drop_items(text: str, array: str, indexes: Sequence[int], name: str) -> str:
+    """A text without some items of an array at its top; the caller proves what became of it.
+
+    Raises:
+        ConfigError: it is not TOML.
+    """
+    from tomlkit import dumps, parse
+    from tomlkit.exceptions import TOMLKitError
+
+    bom = "\ufeff" if text.startswith("\ufeff") else ""
+    try:
+        document: Any = parse(text[len(bom) :])
+        for index in sorted(indexes, reverse=True):
+            del document[array][index]
+        if not len(document[array]):
+            del document[array]
+        return bom + str(dumps(document))
+    except (TOMLKitError, ValueError, TypeError, LookupError, RecursionError):
+        raise ConfigError(f"{name} is not valid TOML", "correct it; nothing was changed") from None
 
 
 def _parsed_lightly(text: str) -> dict[str, Any] | None:
@@ -280,10 +314,32 @@ def _other_lines_changed(config: Config, edits: Edits, text: str) -> bool:
     old, new = config.text.split("\n"), text.split("\n")
     if len(old) == len(new) and sum(one != other for one, other in zip(old, new)) <= may_go:
         return False  # the usual case; else a line may have gone and another one come
-    from difflib import SequenceMatcher
+    return not _holds(new, old, may_go)
 
-    blocks = SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()
-    return len(old) - sum(block.size for block in blocks) > may_go
+
+def _holds(lines: list[str], wanted: list[str], most: int) -> bool:
+    """Whether all wanted lines but so many are among the lines, in their order.
+
+    Exact, and quick where most lines are alike; difflib takes seconds for 3000 empty ones.
+    """
+    from bisect import bisect_left
+
+    places: dict[str, list[int]] = {}
+    for number, line in enumerate(lines):
+        places.setdefault(line, []).append(number)
+    # By how many were left out so far: the fewest lines that hold the others.
+    ends = {0: 0}
+    for line in wanted:
+        after: dict[int, int] = {}
+        for left_out, end in ends.items():
+            at = places.get(line, [])
+            found = bisect_left(at, end)
+            if found < len(at):
+                after[left_out] = min(at[found] + 1, after.get(left_out, len(lines)))
+            if left_out < most:
+                after[left_out + 1] = min(end, after.get(left_out + 1, len(lines)))
+        ends = after
+    return bool(ends)
 
 
 def _cannot_edit(config: Config, why: str) -> ConfigError:

@@ -42,6 +42,10 @@ class Note(NamedTuple):
     values: Mapping[str, str]
 
 
+#: What turns Kimi Code's watch of its config off.
+WATCHES_NOT = ("0", "false", "no", "off")
+
+
 class Launch(NamedTuple):
     """How a run gets its key.
 
@@ -115,6 +119,9 @@ def plan(
     if pin:
         return Launch("pinned", by_variables, notes=notes)
     if program == CODE:
+        if env.get("KIMI_CODE_WATCH", "").strip().lower() in WATCHES_NOT:
+            # It reads the config seconds after the lock has ended, and never again.
+            return Launch("pinned", cleared, "home", notes)
         watch = {} if "KIMI_CODE_WATCH" in env else {"KIMI_CODE_WATCH": "1"}
         return Launch("following", {**cleared, **watch}, notes=notes)
     return Launch("swapped", cleared, notes=notes)

@@ -1,4 +1,4 @@
-"""What shells call at their start and at TAB: `kmi init`, `prompt`, `completion`, argcomplete.
+"""What has to start quickly: `kmi init`, `prompt` and `completion` for shells, and `--version`.
 
 Each understands its plain calls and gives None for any other: then the whole command line runs,
 which knows every option and every error. May import only what is cheap (see `kmi.quick`).
@@ -31,6 +31,8 @@ def try_light(words: list[str], env: Mapping[str, str]) -> int | None:
             text = shells.completion_script(words[1])
         elif words[0] == "init":
             text = _init(words[1:], env)
+        elif words in (["--version"], ["-V"]):
+            text = _version()
     except (OSError, ValueError, KeyError):
         return None
     if text is None:
@@ -70,6 +72,13 @@ def _prompt(env: Mapping[str, str]) -> str | None:
         line = ""
     text = shown(line, env.get("KMI_ACTIVE_KEY", "") if env.get("KMI_RUN_ID") else "")
     return text and text + "\n"
+
+
+def _version() -> str | None:
+    from kmi.origin import version_line
+
+    text = version_line(sys.argv[0])
+    return text + "\n" if text.isascii() and text.isprintable() else None
 
 
 def _init(words: list[str], env: Mapping[str, str]) -> str | None:

@@ -33,7 +33,12 @@ _UNSUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
 
 @contextmanager
 def locked(
-    path: str, notice: Callable[[str], None], *, timeout_s: float = LOCK_TIMEOUT_S
+    path: str,
+    notice: Callable[[str], None],
+    *,
+    timeout_s: float = LOCK_TIMEOUT_S,
+    queue_s: float = QUEUE_TIMEOUT_S,
+    held: int | None = None,
 ) -> Iterator[None]:
     """Hold the lock at ``path``.
 
@@ -42,20 +47,22 @@ def locked(
         notice: told once when the wait is longer than a moment.
         timeout_s: how long to wait for one holder. Where the system does not tell who holds it,
             for all of them.
+        queue_s: how long to wait at all, also while the lock goes from hand to hand.
+        held: a descriptor that holds the lock already, handed down by the parent process.
 
     Raises:
         TryLaterError: somebody else held it for all of that time; the message names the holder.
         ConfigError: the file system has no locks.
         RefusedError: the lock file can't be opened.
     """
-    fd = _try_kernel_lock(path)
+    fd = _try_kernel_lock(path) if held is None else held
     if fd is not None:
         try:
             yield
         finally:
             os.close(fd)
         return
-    with _waited(path, notice, timeout_s):
+    with _waited(path, notice, timeout_s, queue_s):
         yield
 
 
@@ -84,7 +91,9 @@ def _try_kernel_lock(path: str) -> int | None:
 
 
 @contextmanager
-def _waited(path: str, notice: Callable[[str], None], timeout_s: float) -> Iterator[None]:
+def _waited(
+    path: str, notice: Callable[[str], None], timeout_s: float, queue_s: float
+) -> Iterator[None]:
     import inspect
 
     from filelock import FileLock, Timeout
@@ -101,6 +110,7 @@ def _waited(path: str, notice: Callable[[str], None], timeout_s: float) -> Itera
             try:
                 lock.acquire(timeout=LOOK_S, poll_interval=0.01)
             except Timeout:
+                _check_works(path)
                 now = time.monotonic()
                 last, holder = holder, _holder(path)
                 if last and holder != last:
@@ -108,7 +118,7 @@ def _waited(path: str, notice: Callable[[str], None], timeout_s: float) -> Itera
                 if not told and now - started >= NOTICE_AFTER_S:
                     told = True
                     notice(f"waiting for {holder}, which holds the lock {path}")
-                if now - progress >= timeout_s or now - started >= QUEUE_TIMEOUT_S:
+                if now - progress >= timeout_s or now - started >= queue_s:
                     raise TryLaterError(
                         f"gave up after {int(now - started)} s: {holder} holds the lock {path}",
                         "try again, or end that process",
@@ -120,6 +130,13 @@ def _waited(path: str, notice: Callable[[str], None], timeout_s: float) -> Itera
         yield
     finally:
         lock.release()
+
+
+def _check_works(path: str) -> None:
+    """Raise what `locked` would where locks do not work: filelock 3 takes that for a holder."""
+    fd = _try_kernel_lock(path)
+    if fd is not None:
+        os.close(fd)
 
 
 def _failed(path: str, error: Exception) -> Exception:

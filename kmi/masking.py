@@ -22,12 +22,14 @@ _BEGIN = r"(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{2})|(?<=\\[nrt]))"
 _CHARS = r"[A-Za-z0-9_.~+%=\\-]"
 _SK = r"sk(?:-|%2[dD]|\\+u002[dD])"
 # What may be a key: of a short one that is not sure where it does not begin a word ("desk-…").
-_KEY = rf"{_BEGIN}{_SK}{_CHARS}{{8,}}|{_SK}(?=[A-Za-z_.~+%=\\-]*[0-9]){_CHARS}{{20,}}"
+_KEY = rf"{_BEGIN}{_SK}{_CHARS}{{8,}}|{_SK}(?=[A-Za-z_.~+%=\\-]{{0,200}}[0-9]){_CHARS}{{20,}}"
 # A whole key, in text where a label or a path may begin with "sk-" by chance.
-_WHOLE = rf"{_BEGIN}sk-(?=[A-Za-z_.~+=-]*[0-9])[A-Za-z0-9_.~+=-]{{20,}}"
-# The same in base64, at each of the three offsets that "sk-" can have in it.
+_WHOLE = rf"{_BEGIN}sk-(?=[A-Za-z_.~+=-]{{0,200}}[0-9])[A-Za-z0-9_.~+=-]{{20,}}"
+# The same in base64, at each of the three offsets that "sk-" can have in it. It is looked for from
+# where a run begins, and only there: from everywhere, a long run would take seconds.
 _BASE64 = (
-    r"[A-Za-z0-9+/_-]*(?:c2st|[HXn3]NrL[Q-Za-f]|[A-Za-z0-9+/_-][BFJNRVZdhlptx159]zay[0-3])"
+    r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]*"
+    r"(?:c2st|[HXn3]NrL[Q-Za-f]|[A-Za-z0-9+/_-][BFJNRVZdhlptx159]zay[0-3])"
     r"[A-Za-z0-9+/_-]{12,}=*"
 )
 # What every such text has: nothing else is looked at closely.

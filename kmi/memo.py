@@ -14,6 +14,7 @@ from kmi.quick import (
     content_signature,
     env_signature,
     find_executable,
+    folder_signature,
     memo_path,
     stat_signature,
     state_dir,
@@ -92,17 +93,23 @@ def _memo(
     watched = find_executable("kimi" if kind == "other" else kind, app.env)
     other = next(name for name in CLIENTS if name != client)
     linked = [app.settings.env_path, app.settings.auths_dir, *([watched] if watched else [])]
-    paths = [*linked, *map(os.path.realpath, linked), *_auth_paths(app)]
+    paths = [*linked, *map(os.path.realpath, linked), *_folders(app)]
     paths.append(client_config(other, app.env))
     lines = [HEADER, f"{now!r} {min(_deadlines(app, state, now))!r}", signature]
     config_path = client_config(client, app.env)
     lines.append(f"c {content_signature(config_raw)} {config_path}")
     saved, _ = read_regular(app.store.state_file, limit=LIMIT_BYTES)
     lines.append(f"c {content_signature(saved)} {app.store.state_file}")
-    for path in dict.fromkeys(paths):
-        if not _settled(path, now):
+    files = app.keyring.files
+    if not all(settled(path, app.started) for path in (*paths, *files)):
+        return None
+    lines += [f"f {stat_signature(path)} {path}" for path in dict.fromkeys(paths)]
+    for folder, names in _by_folder(files).items():
+        try:
+            digest = folder_signature(folder, names)
+        except FileNotFoundError:
             return None
-        lines.append(f"f {stat_signature(path)} {path}")
+        lines.append(f"d {digest} " + "\0".join([folder, *names]))
     tail = {name: value for name, value in record.items() if name not in HEAD_FIELDS}
     lines.append(f"tail {json.dumps(tail, separators=(',', ':'), ensure_ascii=True)[1:]}")
     lines += [f"label {record['label']}", f"mode {private}", f"program {watched}"]
@@ -112,23 +119,39 @@ def _memo(
     return "\n".join(lines) + "\n"
 
 
-def _auth_paths(app: App) -> Iterable[str]:
-    """Every folder in the auths directory, and every auth file."""
-    ring = app.keyring
-    for entry in os.scandir(ring.directory):
+def _folders(app: App) -> Iterable[str]:
+    """Every folder in the auths directory, whether or not there is an auth file in it."""
+    for entry in os.scandir(app.keyring.directory):
         if entry.is_dir(follow_symlinks=False):
             yield entry.path
-    yield from ring.files
 
 
-def _settled(path: str, now: float) -> bool:
-    """Whether a later change of a file will show in its status."""
+def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
+    """Names of files by the directory that they are in.
+
+    >>> _by_folder(["/a/x", "/a/b/y", "/a/z"])
+    {'/a': ['x', 'z'], '/a/b': ['y']}
+    """
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        found.setdefault(folder, []).append(name)
+    return found
+
+
+def settled(path: str, since: float) -> bool:
+    """Whether every change of a file since a time will show in its status.
+
+    Args:
+        path: the file; one that is missing is settled, for a new one shows.
+        since: before anything was read, in seconds since the epoch.
+    """
     try:
         changed_ns = os.stat(path, follow_symlinks=False).st_ctime_ns
     except FileNotFoundError:
         return True
     margin = COARSE_NS if changed_ns % 1_000_000_000 == 0 else TICK_NS
-    return changed_ns + margin < now * 1e9
+    return changed_ns + margin < since * 1e9
 
 
 def _deadlines(app: App, state: State, now: float) -> Iterable[float]:

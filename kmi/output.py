@@ -81,8 +81,8 @@ class Screen:
         self.warned = False
         self.warning_word = "warning"
         # A descriptor that is closed (`kmi … >&-`) leaves None there.
-        self._out = out or sys.stdout or open(os.devnull, "w")  # noqa: SIM115
-        self._err = err or sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+        self._out = out or sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - open for good
+        self._err = err or sys.stderr or open(os.devnull, "w")  # noqa: SIM115 - open for good
         forced = bool(env.get("FORCE_COLOR"))
         dumb = env.get("TERM") == "dumb" or bool(env.get("NO_COLOR"))
         off = plain or no_color or dumb
@@ -105,9 +105,15 @@ class Screen:
 
     def width(self) -> int:
         """The columns of text: those of the terminal, within reason."""
-        from shutil import get_terminal_size
-
-        return min(max(get_terminal_size((80, 24)).columns, 40), 100)
+        given = self._env.get("COLUMNS", "")
+        columns = int(given) if given.isascii() and given.isdigit() and len(given) < 6 else 0
+        if not columns:
+            try:
+                # Not by shutil, which loads every kind of compression.
+                columns = os.get_terminal_size(1).columns or 80
+            except (OSError, ValueError):
+                columns = 80
+        return min(max(columns, 40), 100)
 
     def data(self, line: str = "") -> None:
         """A line of what was asked for."""
@@ -191,11 +197,12 @@ class Screen:
         """Columns, as wide as their widest cell."""
         data = self.redactor.data
         lines = ([header] if header else []) + list(rows)
-        cells = [[safe(data(cell)) for cell in row] for row in lines]
+        # As they are written: in plain text an ellipsis is three characters wide.
+        cells = [[self._encodable(safe(data(cell)), self._out) for cell in row] for row in lines]
         if not cells:
             return
         widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
         for number, row in enumerate(cells):
             padded = [cell.ljust(width) for cell, width in zip(row, widths)]
-            line = self._encodable("  ".join(padded).rstrip(), self._out)
+            line = "  ".join(padded).rstrip()
             print(self.style(line, "1") if header and number == 0 else line, file=self._out)

@@ -70,17 +70,20 @@ class Advice:
 
 @dataclass(frozen=True)
 class Overview:
-    """Everything at one moment."""
+    """Everything at one moment; ``barred`` are the labels whose base URL is not allowed."""
 
     now: float
     rows: tuple[Row, ...]
     accounts: Mapping[str, tuple[str, ...]]
     advice: tuple[Advice, ...]
+    barred: frozenset[str] = frozenset()
 
     @property
     def usable(self) -> int:
         """How many keys a run may get."""
-        return sum(row.status.name in USABLE for row in self.rows)
+        return sum(
+            row.status.name in USABLE and row.key.label not in self.barred for row in self.rows
+        )
 
 
 def look_over(
@@ -120,7 +123,8 @@ def look_over(
                 next_poll(key, state, pace, now),
             )
         )
-    return Overview(now, tuple(rows), accounts, tuple(_advice(rows, accounts, barred, now)))
+    advice = tuple(_advice(rows, accounts, barred, now))
+    return Overview(now, tuple(rows), accounts, advice, frozenset(barred))
 
 
 def _accounts(keys: Sequence[ApiKey], states: Mapping[str, KeyState]) -> dict[str, tuple[str, ...]]:

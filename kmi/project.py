@@ -21,7 +21,7 @@ from kmi.binding import (
     with_reported,
 )
 from kmi.errors import ConfigError, KmiError, RefusedError, UsageError
-from kmi.files import read_regular, write_atomic
+from kmi.files import read_regular, sweep_temporaries, write_atomic
 from kmi.paths import BINDING, bindings_above, working_directory
 from kmi.state import SchemaError
 from kmi.store import STATE_LIMIT_BYTES
@@ -177,6 +177,7 @@ def write_binding(path: str, data: bytes, over: bytes | None) -> None:
     umask = os.umask(0o077)
     os.umask(umask)
     try:
+        sweep_temporaries(os.path.dirname(path), BINDING)
         write_atomic(path, data, mode=0o644 & ~umask, before_replace=check)
     except OSError as error:
         raise RefusedError(

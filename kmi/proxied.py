@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Any
 from kmi import launcher, pins
 from kmi.client_args import CLI
 from kmi.errors import EXIT_OK, ConfigError, KmiError, RefusedError, UsageError
-from kmi.execute import become, run_env
+from kmi.execute import become, begin_record, run_env
 from kmi.kimi_edits import Credential
-from kmi.paths import working_directory
 from kmi.proxy import leases
-from kmi.timezones import utc_text
 from kmi.urls import is_loopback, parse_base_url
 
 if TYPE_CHECKING:
@@ -127,12 +125,19 @@ class Proxied:
         self.nested = bool(app.env.get("KMI_RUN_ID"))
 
     def start(self, *, stay: bool) -> int:
-        """See to the proxy, make what the run has for itself, record it; then exec."""
+        """See to the proxy, make what the run has for itself, record it; then exec.
+
+        Raises:
+            KmiError: the proxy can't be started, runs with another token, or listens elsewhere.
+        """
         from kmi.proxy.lifecycle import ensure
         from kmi.proxy.token import load_token, token_id
 
         app = self.app
+        app.store.check()
         started = ensure(app, how="run", until_runs_end=not stay)
+        if started.fresh:
+            self._audit(started)
         token = load_token(app)
         if token_id(token) != started.instance.token_id:
             raise KmiError(
@@ -145,10 +150,22 @@ class Proxied:
             pins.sweep(app.store.path("pins"))
             launch = self._make_private(credential)
             transaction.record_run(self._record(credential))
-            if started.fresh:
-                fields = {"address": str(credential.base_url), "pid": started.instance.pid}
-                app.audit(transaction, "changed", action="proxy start", run=self.run_id, **fields)
         return self._become(launch, credential)
+
+    def _audit(self, started: Started) -> None:
+        """Record that this run started the proxy, whatever comes of the run."""
+        address, pid = started.instance.base_url, started.instance.pid
+        with self.app.store.transaction() as transaction:
+            self.app.audit(
+                transaction,
+                "changed",
+                action="proxy start",
+                address=address,
+                pid=pid,
+                run=self.run_id,
+                before=None,
+                after=pid,
+            )
 
     def _base_url(self, started: Started) -> Any:
         from kmi.proxy.ports import reachable
@@ -214,13 +231,7 @@ class Proxied:
     def _record(self, credential: Credential) -> dict[str, Any]:
         """The line of ``runs.jsonl``: no key, for the proxy picks one for each request."""
         return {
-            "schema": 1,
-            "ts": utc_text(self.app.now()),
-            "event": "run",
-            "run": self.run_id,
-            "pid": os.getpid(),
-            "cwd": working_directory(),
-            "program": os.path.basename(self.program.typed),
+            **begin_record(self.app.now(), self.run_id, self.program.typed),
             "client": self.client,
             "mode": "proxy",
             "proxy": str(credential.base_url),

@@ -88,6 +88,48 @@ EVENTS: dict[str, Event] = {
         },
         frozenset({"proxy", "key", "label", "strategy", "code", "reason", "rejected", "binding"}),
     ),
+    "session_start": Event(
+        "runs.jsonl",
+        "a client with kmi's hooks began or resumed a session (kmi plugin)",
+        {
+            "client": "`kimi-code` or `kimi-cli`",
+            "session_id": "the client's id of the session",
+            "key": "the id of the key that the session starts on, where it is known",
+            "label": "that key's label",
+            "run_id": "the run around it, `KMI_RUN_ID`, or null",
+            "how": "`pin`: it keeps the key of its run; `config`: it takes what the client's "
+            "config holds; `proxy`: the proxy picks keys, so no key is named",
+            "follows": "whether it takes a swapped key at its next request; else only when the "
+            "client reads its config again, which is told by another `session_start`",
+        },
+        frozenset({"key", "label"}),
+    ),
+    "session_end": Event(
+        "runs.jsonl",
+        "that session ended",
+        {
+            "client": "`kimi-code` or `kimi-cli`",
+            "session_id": "the client's id of the session",
+            "run_id": "the run around it, or null",
+        },
+    ),
+    "session_failure": Event(
+        "runs.jsonl",
+        "a turn in a session failed, and the client told kmi why",
+        {
+            "client": "`kimi-code` or `kimi-cli`",
+            "session_id": "the client's id of the session",
+            "key": "the id of the key that failed, where it is known",
+            "label": "that key's label",
+            "run_id": "the run around it, or null",
+            "how": "as in `session_start`",
+            "follows": "as in `session_start`",
+            "verdict": "what the client's error text says of the key (upstream.md)",
+            "swapped": "the label of the key that a following session continues on, or null",
+            "why": "in a word, why that, or why no key was swapped in",
+        },
+        frozenset({"key", "label"}),
+    ),
     "audit": Event(
         "audit.jsonl",
         "a command changed state, or was refused",
@@ -111,8 +153,8 @@ EVENTS: dict[str, Event] = {
             "session": 'a hash of its session, 8 hex digits; `""` when it names none',
             "status": "what the client was answered; 0: it went away before that",
             "verdict": "`ok`, what the last answer says of the key (upstream.md), or why the proxy "
-            "answered itself or could not finish: `all-out`, `queue-full`, `limited`, `upstream`, "
-            "`cut` (upstream died within the answer), `gone` (the client did)",
+            "answered itself or could not finish: `all-out`, `queue-full`, `limited`, `too-slow`, "
+            "`upstream`, `cut` (upstream died within the answer), `gone` (the client did)",
             "code": "why that key: `session` (it has that session already), `next`, `active`, "
             "`best`, `only`, `probe`, …, or `retry`",
             "tried": "the attempts before the last one, each as label and verdict",
@@ -138,5 +180,8 @@ EVENTS: dict[str, Event] = {
     "proxy-bug": _log("something failed that should not; it goes on", text="what, and where"),
     "problem": _log("a setting or a file is wrong", text="which, and how to put it right"),
     "keeper-failed": _log("files could not be read or written; it is tried again", text="why"),
+    "hook-failed": _log(
+        "a hook of a client could not do its work", hook="which", text="why, without any secret"
+    ),
     "lessons-dropped": _log("the state could not be written for long", count="answers forgotten"),
 }

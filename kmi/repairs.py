@@ -14,6 +14,7 @@ from kmi.checks import owned
 from kmi.checks.finding import (
     ASIDE,
     PINS,
+    PLUGIN,
     PRIVATE,
     PROXY_RECORD,
     SHELL_FILES,
@@ -40,6 +41,7 @@ WORDS = {
     ASIDE: "doctor.fix-aside",
     SHELL_FILES: "doctor.fix-shell-files",
     PROXY_RECORD: "doctor.fix-proxy-record",
+    PLUGIN: "plugin.repair",
 }
 
 
@@ -60,7 +62,7 @@ class Repair(NamedTuple):
 
 def planned(site: Site, findings: Sequence[Finding]) -> list[Repair]:
     """What can be put right, without repetitions; damaged files first, the small ones last."""
-    order = (ASIDE, PRIVATE, UNSHARED, TEMPORARY, PINS, PROXY_RECORD, SHELL_FILES)
+    order = (ASIDE, PRIVATE, UNSHARED, TEMPORARY, PINS, PROXY_RECORD, PLUGIN, SHELL_FILES)
     wanted = {(f.repair, _target(site, f)): None for f in findings if f.repair}
     if any(kind == ASIDE for kind, _ in wanted):
         # What shells show comes from the file that goes.
@@ -175,6 +177,20 @@ def _proxy_record(app: App, site: Site, path: str) -> None:
         os.unlink(path)
 
 
+def _plugin(app: App, site: Site, path: str) -> None:
+    """Write the hooks anew, so that they start this kmi; only the client that has them."""
+    import sys
+
+    from kmi.plugin.install import perform, place, plan
+    from kmi.settings import CLIENTS
+    from kmi.shells import own_command
+
+    for client in CLIENTS:
+        where = place(app, client, own_command(sys.argv[0], sys.executable))
+        if path in where.paths.values():
+            perform(app, plan(app, where, install=True), install=True)
+
+
 _HOW: dict[str, Callable[[App, Site, str], None]] = {
     PRIVATE: _private,
     UNSHARED: _unshared,
@@ -183,4 +199,5 @@ _HOW: dict[str, Callable[[App, Site, str], None]] = {
     ASIDE: _aside,
     SHELL_FILES: _shell_files,
     PROXY_RECORD: _proxy_record,
+    PLUGIN: _plugin,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 import sys
@@ -9,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from kmi import launcher
 from kmi.errors import EXIT_OK, ConfigError
-from kmi.execute import become, run_env
-from kmi.paths import working_directory
+from kmi.execute import become, begin_record, run_env
 from kmi.picking import decide, pick_and_commit
 from kmi.quick import plain_call
 from kmi.selection import unusable
-from kmi.timezones import utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +46,7 @@ class RunArgs:
         self.proxy = False
         self.proxy_stay = False
         self.dry_run = False
+        self.retry = False
         self.command = list(command)
 
 
@@ -92,7 +92,7 @@ class Run:
         self.args = args
         self.program = program
         self.client = client
-        self.arguments = arguments
+        self.arguments = self.given = arguments
         self.run_id = os.urandom(6).hex()
         self.outer = app.env.get("KMI_ACTIVE_KEY") if app.env.get("KMI_RUN_ID") else None
         self.strategy: str = args.strategy or app.settings.strategy
@@ -299,13 +299,7 @@ class Run:
         """The line of ``runs.jsonl``; the first fields are the same for the quick way."""
         bound = self.binding
         return {
-            "schema": 1,
-            "ts": utc_text(self.app.now()),
-            "event": "run",
-            "run": self.run_id,
-            "pid": os.getpid(),
-            "cwd": working_directory(),
-            "program": os.path.basename(self.program.typed),
+            **begin_record(self.app.now(), self.run_id, self.program.typed),
             "key": key.key_id,
             "label": key.label,
             "client": self.client,
@@ -339,7 +333,18 @@ class Run:
             from kmi.background import start
 
             start(app.env)
-        return become(self.program.path, [self.program.typed, *self.arguments], env)
+        argv = [self.program.typed, *self.arguments]
+        if self.args.retry:
+            from kmi.retrying import try_twice
+
+            return try_twice(self, argv, env, key)
+        return become(self.program.path, argv, env)
+
+    def again(self) -> Run:
+        """The same run anew, on the key that is the best by then, and this time the last."""
+        args = copy.copy(self.args)
+        args.retry = False
+        return Run(self.app, args, self.program, self.client, self.given)
 
     def _adopt(self) -> bool:
         """Whether kmi may add a provider of its own beside a login: asked for, or agreed to."""

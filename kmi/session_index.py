@@ -34,11 +34,12 @@ def merge_files(mine: str, theirs: str, sessions: str) -> None:
     try:
         own, real = (json.loads(read_regular(path)[0]) for path in (mine, theirs))
         merged = merge(own, real, lambda entry: _written(sessions, entry))
+        text = json.dumps(merged, indent=2, ensure_ascii=False)
+        data = text.encode("utf-8", "surrogateescape")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return
     if merged != real:
-        text = json.dumps(merged, indent=2, ensure_ascii=False)
-        write_atomic(theirs, text.encode("utf-8", "surrogateescape"))
+        write_atomic(theirs, data)
 
 
 def merge(

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from kmi.envfile import Binding
 
 CLIENTS = ("kimi-cli", "kimi-code")
-STRATEGIES = ("sticky", "most-remaining", "round-robin", "least-recently-used", "soonest-reset")
+STRATEGIES = (
+    *("sticky", "most-remaining", "round-robin", "least-recently-used", "soonest-reset"),
+    "spread",
+)
 
 #: Names that kmi sets for the programs it starts; never settings.
 RUNTIME_NAMES = {
@@ -318,7 +321,7 @@ def read_settings(
 def _from_env_file(
     bindings: Sequence[Binding], env_file: str, problems: list[Problem]
 ) -> dict[str, tuple[str, str]]:
-    given = {}
+    given: dict[str, tuple[str, str]] = {}
     for name, value, line in bindings:
         where = f"{env_file}:{line}"
         if not name:
@@ -328,6 +331,11 @@ def _from_env_file(
                 Problem(where, "KMI_ENV_PATH has no effect here", "export it instead", fatal=False)
             )
         elif name.startswith("KMI_"):
+            if name in given:
+                what = f"{name} is given twice, and counts as it stands here"
+                earlier = given[name][1].rpartition(":")[2]
+                fix = f"it stands in line {earlier} too"
+                problems.append(Problem(where, what, fix, fatal=False))
             given[name] = (value or "", where)
     return given
 

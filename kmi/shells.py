@@ -41,7 +41,7 @@ def quote(shell: str, word: str) -> str:
         return "'" + word.replace("\\", "\\\\").replace("'", "\\'") + "'"
     if shell == "pwsh":
         # PowerShell takes typographic quotes for plain ones.
-        return "'" + "".join(c * 2 if c in "'‘’‚‛" else c for c in word) + "'"  # noqa: RUF001
+        return "'" + "".join(c * 2 if c in "'‘’‚‛" else c for c in word) + "'"  # noqa: RUF001 - quotes of PowerShell
     return "'" + word.replace("'", "'\\''") + "'"
 
 
@@ -72,6 +72,9 @@ def render(
         state_dir: where kmi's own settings moved it; "" when they did not.
         completion: the completion script, to stand within this one.
         without: sections to leave out.
+
+    Raises:
+        ValueError: the template has a mark that means nothing.
     """
     start = " ".join(quote(shell, word) for word in command)
     lines = [f"# kmi for {shell}, written by `kmi init {shell}`; do not edit."]

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: A state with 10,000 keys is about 5 MB; a larger file is not ours.
 STATE_LIMIT_BYTES = 64 * 1024 * 1024
+#: The waits of `locked`.
+_LIMITS = ("timeout_s", "queue_s")
 #: Files that were set aside because they could not be read.
 CORRUPT_KEPT = 5
 #: How much of the end of ``runs.jsonl`` is read to find when keys were last used.
@@ -54,6 +56,7 @@ class Transaction:
         if now != self._before or not os.path.exists(self._store.state_file):
             data = json.dumps(now, separators=(",", ":"), sort_keys=True).encode() + b"\n"
             self._store.write(self._store.state_file, data)
+            self._store.wrote = True
             self._before = now
         self._store.saved(self.state)
 
@@ -86,6 +89,9 @@ class Store:
 
     Attributes:
         last: the state that was read or saved last; None before.
+        wrote: whether ``state.json`` was written.
+        patience_s: how long to wait for the lock at all; None: as long as `locked` would.
+        held_lock: a descriptor that holds it already, for the first transaction.
     """
 
     def __init__(
@@ -103,13 +109,22 @@ class Store:
         self._enforce = enforce_modes
         self._saved = saved
         self._ids = ids
+        self._told = False
         self.last: State | None = None
+        self.wrote = False
+        self.patience_s: float | None = None
+        self.held_lock: int | None = None
 
     def saved(self, state: State) -> None:
         """Tell whoever wants to know that the state was saved."""
         self.last = state
         if self._saved is not None:
             self._saved(state)
+
+    @property
+    def beside_proxy(self) -> bool:
+        """Whether the state was written, and a proxy may have to see that."""
+        return self.wrote and os.path.lexists(self.path("proxy.json"))
 
     def path(self, *names: str) -> str:
         """A path below the state directory."""
@@ -143,10 +158,17 @@ class Store:
             RefusedError: the directory can't be used.
         """
         self.prepare()
-        with locked(self.path("lock"), self._notice):
-            for folder in (self.directory, self.path("backups"), self.path("memo")):
-                sweep_temporaries(folder)
+        limits = {} if self.patience_s is None else dict.fromkeys(_LIMITS, self.patience_s)
+        held, self.held_lock = self.held_lock, None
+        with locked(self.path("lock"), self._notice, held=held, **limits):
+            for names in ((), ("backups",), ("backups", "keys"), ("memo",)):
+                sweep_temporaries(self.path(*names))
             yield Transaction(self, self._read(under_lock=True))
+
+    def check(self) -> None:
+        """Raise what `transaction` would, before something is done outside of one."""
+        with self.transaction():
+            pass
 
     def read(self) -> State:
         """The state, without a lock: an atomic replace makes every reading whole."""
@@ -176,7 +198,8 @@ class Store:
         except (ValueError, RecursionError) as error:
             if under_lock:
                 self.set_aside(self.state_file, error)
-            else:
+            elif not self._told:
+                self._told = True
                 self._notice(f"{self.state_file} can't be read; the next change sets it aside")
             return State()
 

@@ -120,27 +120,25 @@ def swap(
         ConfigError, RefusedError: the config can't be changed; it is as it was.
         TryLaterError: somebody else keeps changing it.
     """
-    state = transaction.state
-    active = state.active.get(client)
-    before = None if active is None else active.label
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(PAUSE_S * 2**attempt)
         snapshot = seen or app.read_config(client)
         seen = None
         kind, raw = proposed(snapshot, key, adopt=adopt)
+        before, label = _before(app, transaction, snapshot)
         if raw == snapshot.raw:
             if too_open(snapshot):
                 tighten(snapshot)
                 _warn(app, f"{snapshot.path} could be read by others; it is 0600 now")
             remember_active(app, transaction, client, key)
-            return Swapped(False, before, snapshot, raw)
+            return Swapped(False, label, snapshot, raw)
         try:
-            _write(app, transaction, snapshot, key, kind, raw)
+            _write(app, transaction, snapshot, kind, raw, (before, key.key_id))
         except ChangedError:
             continue
         remember_active(app, transaction, client, key)
-        return Swapped(True, before, snapshot, raw)
+        return Swapped(True, label, snapshot, raw)
     raise TryLaterError(
         f"{client}'s config changed {ATTEMPTS} times while kmi was editing it",
         "close the editor or client that writes it, and try again",
@@ -148,9 +146,26 @@ def swap(
     )
 
 
+def _before(
+    app: App, transaction: Transaction, snapshot: Snapshot
+) -> tuple[str | None, str | None]:
+    """Id and label of the active key, or of the one that the config had before kmi's first swap."""
+    active = transaction.state.active.get(snapshot.client)
+    if active is not None:
+        return active.key_id, active.label
+    live = live_key(snapshot, app.known(transaction.state))
+    return (None, None) if live is None else (live.key_id, live.label)
+
+
 def _write(
-    app: App, transaction: Transaction, snapshot: Snapshot, key: ApiKey, kind: str, raw: bytes
+    app: App,
+    transaction: Transaction,
+    snapshot: Snapshot,
+    kind: str,
+    raw: bytes,
+    ids: tuple[str | None, str],
 ) -> None:
+    """Replace the config, with a backup; ``ids`` are those of the key before, and of the new."""
     status = snapshot.status
     if status is not None and status.st_nlink > 1:
         links = status.st_nlink
@@ -160,14 +175,13 @@ def _write(
     now = app.now()
     backup = app.backups.save(snapshot, now, transaction.state.ids_by_command())
     replace_config(snapshot, raw)
-    active = transaction.state.active.get(snapshot.client)
     entry = Undo(
         kind=kind,
         at=now,
         backup=backup,
         written=fingerprint(raw),
-        from_key=None if active is None else active.key_id,
-        to_key=key.key_id,
+        from_key=ids[0],
+        to_key=ids[1],
     )
     history = transaction.state.undo.setdefault(snapshot.client, [])
     history.append(entry)

@@ -69,6 +69,10 @@ def show_span(seconds: float) -> str:
     return f"{days} d {hours} h" if hours else f"{days} d"
 
 
+#: Every digit of ASCII becomes a zero; a state of thousands of keys has many times.
+_SHAPE = str.maketrans("123456789", "000000000")
+
+
 def utc_text(at: float) -> str:
     """A moment as records and state files hold it: UTC, milliseconds.
 
@@ -76,7 +80,7 @@ def utc_text(at: float) -> str:
     '1970-01-01T00:00:01.500Z'
     """
     moment = datetime.datetime.fromtimestamp(round(at, 3), datetime.timezone.utc)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.isoformat(timespec="milliseconds")[: -len("+00:00")] + "Z"
 
 
 def utc_seconds(text: str) -> float:
@@ -87,8 +91,7 @@ def utc_seconds(text: str) -> float:
     """
     # Not strptime, whose first use costs as much start-up as all the rest of this module.
     whole, _, fraction = text[:-1].partition(".")
-    shape = "".join("0" if c.isdigit() and c.isascii() else c for c in whole)
-    if shape != "0000-00-00T00:00:00" or text[-1:] != "Z" or len(fraction) > 6:
+    if whole.translate(_SHAPE) != "0000-00-00T00:00:00" or text[-1:] != "Z" or len(fraction) > 6:
         raise ValueError(f"{text[:40]!a} is not a time like 2026-01-31T12:00:00.000Z")
     if fraction and not (fraction.isascii() and fraction.isdigit()):
         raise ValueError(f"{text[:40]!a} is not a time like 2026-01-31T12:00:00.000Z")

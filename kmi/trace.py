@@ -136,9 +136,9 @@ def _natural(value: object) -> int:
 
 
 def _seconds(value: object) -> float:
-    if type(value) not in {int, float} or not 0.0 <= value < 1e9:  # type: ignore[operator]
+    if type(value) not in {int, float} or not 0.0 <= value < 1e9:  # type: ignore[operator]  # checked just before
         raise TypeError("not a duration")
-    return float(value)  # type: ignore[arg-type]
+    return float(value)  # type: ignore[arg-type]  # a number
 
 
 def entry_of(served: Served) -> Entry:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kmi.model import Window
-    from kmi.usages import Balance, UsageReading
+    from kmi.quotas import Balance, UsageReading
     from kmi.verdicts import Verdict
 
 #: Errors of these faults count against the key; the others would have hit any key.

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from kmi.messages.russian import sentences
 
 _FIELD = re.compile(r"\{(\w+)\}")
-_UNITS = {"d": "д", "h": "ч", "min": "мин", "s": "с"}  # noqa: RUF001
+_UNITS = {"d": "д", "h": "ч", "min": "мин", "s": "с"}  # noqa: RUF001 - Russian
 #: Placeholders for one word; the others take anything.
 _ONE_WORD = {"client", "count", "label", "wanted"}
 #: Placeholders for what has no Russian, though a word of it may look like a status.

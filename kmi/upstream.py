@@ -14,6 +14,7 @@ import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from kmi.connection_words import connection_words
 from kmi.error_texts import evidence
 from kmi.redaction import without
 from kmi.retry_after import retry_after
@@ -232,23 +233,15 @@ def _body(response: httpx.Response, deadline: float) -> bytes:
 
 def _failure_words(error: BaseException) -> str:
     """Words for a failed connection, taken from the system's error beneath httpx's."""
-    import socket
-    import ssl
-
     import httpx
 
     seen: BaseException | None = error
     for _ in range(10):
-        if isinstance(seen, ssl.SSLCertVerificationError):
-            return f"its certificate is not accepted: {evidence(seen.verify_message)}"
-        if isinstance(seen, ssl.SSLError):
-            return f"TLS failed: {evidence(str(seen.reason or 'no reason given')).lower()}"
-        if isinstance(seen, socket.gaierror):
-            return "host not found"
-        if isinstance(seen, OSError) and seen.strerror:
-            return evidence(seen.strerror).lower()
         if seen is None:
             break
+        words = connection_words(seen)
+        if words:
+            return words
         seen = seen.__cause__ or seen.__context__
     if isinstance(error, httpx.ProxyError):
         return "the proxy in HTTPS_PROXY refused the connection"

@@ -38,8 +38,9 @@ def swap(label: str) -> None:
         audit.write(json.dumps({"command": "use", "after": label}) + "\n")
 
 
-def main(words: list[str]) -> None:
+def main(words: list[str] | None = None) -> None:
     """Swap, and become the command if there is one."""
+    words = sys.argv[1:] if words is None else words
     if words[0] == "use":
         swap(words[1])
         return
@@ -50,4 +51,4 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

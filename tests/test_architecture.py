@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import kmi
+from docs import architecture
 from kmi.messages.russian import TABLES
 
 if TYPE_CHECKING:
@@ -30,26 +32,37 @@ PURE = (
     *(
         "arguments",
         "launcher",
+        "layout",
         "masking",
         "migrations",
         "model",
+        "old_settings",
         "redaction",
         "retry_after",
         "selection",
         "state",
         "timezones",
     ),
-    *("transitions", "urls", "usages", "verdict_table", "verdicts"),
-    *("messages.binding", "messages.health", "messages.mode", "messages.reason"),
+    *("transitions", "urls", "quotas", "verdict_table", "verdicts"),
+    *(
+        "messages.binding",
+        "messages.health",
+        "messages.migrate",
+        "messages.mode",
+        "messages.reason",
+    ),
     *("messages.rotate", "messages.run", "messages.status", "messages.swap"),
     *("messages.unit", "messages.why"),
     *(f"messages.russian.{table}" for table in TABLES),
     *("overview", "polling", "records", "trace", "messages.trace"),
+    *("scores", "ranking", "simulation.workload", "simulation.world", "simulation.run"),
+    *("simulation.bound", "simulation.report", "messages.simulate"),
     *("checks.finding", "messages.check", "messages.doctor"),
     *("proxy.status", "proxy.tally"),
     *("proxy.affinity", "proxy.answers", "proxy.events", "proxy.incoming", "proxy.limits"),
     *("proxy.outcomes", "proxy.quota", "proxy.records", "proxy.view"),
     *("proxy_edits", "service_units", "messages.proxy"),
+    *("plugin.texts", "plugin.status_line", "messages.plugin"),
     *(
         "proxy.account",
         "proxy.chunks",
@@ -59,6 +72,7 @@ PURE = (
         "proxy.guards",
     ),
     *("proxy.heads",),
+    *("usage.lines", "usage.keys", "usage.report", "usage.rows", "messages.usage"),
 )
 WORLDLY = {
     *("os", "time", "random", "socket", "subprocess", "httpx", "filelock", "pathlib", "shutil"),
@@ -72,14 +86,20 @@ DEPENDENCIES = {
     "tomlkit": {
         *("kmi.auth_formats", "kmi.auth_writing", "kmi.binding", "kmi.kimi_config"),
         "kmi.verdicts",
-        *("kmi.binding", "kmi.demo.stand_in"),
+        "kmi.binding",
     },
     "tomli": {"kmi.kimi_config"},
     "dotenv": {"kmi.envfile"},
     "filelock": {"kmi.lock"},
     "httpx": {"kmi.api", "kmi.upstream"},
     "certifi": {"kmi.upstream"},
-    "rich": {"kmi.health_rich", "kmi.commands.health", "kmi.trace_rich", "kmi.commands.trace"},
+    "rich": {
+        "kmi.health_rich",
+        "kmi.commands.health",
+        "kmi.trace_rich",
+        "kmi.commands.trace",
+        "kmi.usage.screen",
+    },
     "argcomplete": {"kmi.argcompleting"},
 }
 #: A module of more lines has more than one reason to change.
@@ -106,7 +126,8 @@ def running(node: ast.AST, *, inside: bool = True) -> Iterator[ast.AST]:
             yield from running(child, inside=inside)
 
 
-def imports(name: str, *, inside: bool = True) -> set[str]:
+@cache
+def imports(name: str, *, inside: bool = True) -> frozenset[str]:
     """Everything that a module imports, as dotted names; submodules of kmi by their own name."""
     found = set()
     for node in running(TREES[name], inside=inside):
@@ -117,7 +138,7 @@ def imports(name: str, *, inside: bool = True) -> set[str]:
             assert node.module is not None
             whole = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= (whole & set(FILES)) or {node.module}
-    return found
+    return frozenset(found)
 
 
 def test_the_imports_of_this_test_are_seen() -> None:
@@ -174,7 +195,7 @@ def test_dependencies_have_one_home_and_are_imported_late(name: str) -> None:
             continue
         assert name in DEPENDENCIES.get(top, set()), f"{name} imports {top}"
     early = {part.split(".")[0] for part in imports(name, inside=False)}
-    assert name == "kmi.demo.stand_in" or early & set(DEPENDENCIES) == set()
+    assert early & set(DEPENDENCIES) == set()
 
 
 @pytest.mark.parametrize(
@@ -275,3 +296,100 @@ def test_modules_say_what_they_are_for(name: str) -> None:
     words = ast.get_docstring(TREES[name])
     assert words
     assert words != "placeholder"
+
+
+#: A comment that keeps a checker quiet; it says the reason, too.
+SUPPRESSION = re.compile(r"# *(?:noqa|type: *ignore)\b.*")
+REASONED = re.compile(
+    r"# (noqa: [A-Z]+\d+(, [A-Z]+\d+)* - |type: ignore\[[a-z-]+(,[a-z-]+)*\]  ?# )\S.*"
+)
+
+
+def bare_suppressions(path: Path) -> list[str]:
+    """The suppressions in a file that say not why."""
+    text = path.read_text(encoding="utf-8")
+    found = [match[0] for match in SUPPRESSION.finditer(text)]
+    return [f"{path.name}: {comment}" for comment in found if not REASONED.fullmatch(comment)]
+
+
+@pytest.mark.parametrize("folder", ["kmi", "tests", "docs", "benchmarks"])
+def test_every_suppression_has_its_reason(folder: str) -> None:
+    paths = sorted((ROOT.parent / folder).rglob("*.py"))
+    assert [found for path in paths for found in bare_suppressions(path)] == []
+
+
+def test_a_bare_suppression_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "x.py"
+    words = ["noqa", "noqa: S101", "type: ignore[misc]", "noqa: S101 - the caller's decision"]
+    path.write_text("".join(f"x = 1  # {word}\n" for word in words))
+    assert len(bare_suppressions(path)) == 3
+
+
+#: What they raise is said once: by `kmi.cli` for commands, else by the module.
+RAISE_BY_CONTRACT = ("kmi.commands.", "kmi.cli", "kmi.setting_kinds", "kmi.arguments")
+
+
+def ours(name: ast.expr) -> bool:
+    """Whether an error is the module's own, which does not leave it."""
+    return isinstance(name, ast.Name) and name.id.startswith("_")
+
+
+def raising(name: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """The public functions and methods of a module that raise something themselves."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    tops = [
+        *TREES[name].body,
+        *(n for c in TREES[name].body if isinstance(c, ast.ClassDef) for n in c.body),
+    ]
+    for node in tops:
+        if isinstance(node, functions) and not node.name.startswith("_"):
+            inner = [n for n in ast.walk(node) if isinstance(n, functions) and n is not node]
+            hidden = {id(n) for function in inner for n in ast.walk(function)}
+            raised = [n for n in ast.walk(node) if isinstance(n, ast.Raise) and id(n) not in hidden]
+            if any(isinstance(n.exc, ast.Call) and not ours(n.exc.func) for n in raised):
+                yield node
+
+
+def test_functions_that_raise_are_seen() -> None:
+    assert "expand" not in {node.name for node in raising("kmi.paths")}
+    assert {"home", "client_home"} <= {node.name for node in raising("kmi.paths")}
+
+
+def test_docstrings_say_what_is_raised() -> None:
+    silent = [
+        f"{name}:{node.lineno} {node.name}"
+        for name in FILES
+        if not name.startswith(RAISE_BY_CONTRACT)
+        for node in raising(name)
+        if "Raises:" not in (ast.get_docstring(node) or "")
+    ]
+    assert silent == []
+
+
+# The picture of docs/explanation/architecture.md shows what is held here.
+
+
+def test_no_import_goes_up() -> None:
+    assert architecture.upward() == []
+
+
+def test_an_import_that_goes_up_would_be_seen() -> None:
+    """The control: of the two that are allowed, each is one."""
+    place = architecture.layers()
+    source, target = architecture.SAME_WORDS
+    assert (place[source], place[target]) == ("effects", "entry")
+    assert target in architecture.modules()[source]
+    assert place[architecture.TABLE_OF_SETTINGS] == "effects"
+
+
+def test_the_picture_calls_pure_what_is_held_to_be_pure() -> None:
+    place = architecture.layers()
+    assert [name for name in PURE if place[name] not in {"pure", "leaves"}] == []
+    assert place["store"] == place["lock"] == "effects"
+
+
+def test_the_picture_names_every_module() -> None:
+    picture = (ROOT.parent / "docs" / "images" / "architecture.svg").read_text(encoding="utf-8")
+    names = set(re.findall(r"\w+", picture))
+    missing = [name for name in architecture.modules() if name.rpartition(".")[2] not in names]
+    assert missing == [], "make docs"

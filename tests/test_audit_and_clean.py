@@ -53,6 +53,7 @@ def test_every_change_and_refusal_is_listed_in_its_order(used: World) -> None:
     [
         (["--outcome", "denied"], ["denied"]),
         (["--command", "use", "--lines", "1"], ["denied"]),
+        (["--lines", "0"], []),
         (["--command", "keys"], []),
         (["--key", "beta"], ["changed", "changed"]),
         (["--key", "nobody"], []),

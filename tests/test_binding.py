@@ -420,7 +420,7 @@ def test_the_reasons_name_the_file() -> None:
     assert label == "beta"
     assert reason.startswith(f"no key of {PATH} can be used; ")
     label, reason, rejected = pick({}, ("team",), strict=True, named="beta")
-    assert (label, reason) == (None, f"beta was named, but is not allowed by {PATH}")
+    assert (label, reason) == (None, f"beta was named, but: not allowed by {PATH}")
 
 
 @given(
@@ -451,3 +451,9 @@ def test_strict_is_never_another_key(
     for changed in (states, dict.fromkeys(("alpha", "beta", "team"), half)):
         decision = choose(KEYS, changed, policy, now=NOW, active=active, rotate=rotate)
         assert decision.key is None or decision.key.label in keys
+
+
+def test_nesting_without_end_is_a_clean_answer() -> None:
+    binding, problems = parse(PATH, b"keys = " + b"[" * 4000)
+    assert binding is None
+    assert "not valid TOML" in problems[0].what

@@ -29,7 +29,7 @@ from kmi.store import record_line
 from kmi.verdicts import classify
 from tests.conftest import CLI, CODE, World, config_text, write_private
 from tests.quickly import Forks
-from tests.test_audit_completeness import CHANGING, LOOKING
+from tests.test_audit_completeness import CHANGING, LOOKING, on_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,7 +168,7 @@ def test_what_is_shown_of_a_key_typed_by_mistake() -> None:
 
 #: Where canaries are planted; each has a secret of its own.
 PLACES = ("alpha", "beta", "gone", "delta", "fresh", "token", "variable", "typed", "stored", "argv",
-          "broken", "label", "file", "code", "email", "other")  # fmt: skip
+          "broken", "label", "file", "code", "email", "other", "old")  # fmt: skip
 #: Those that are not like a key at all.
 ODD = {"token": "zt", "variable": "zv"}
 SECRET = {place: canary(place, ODD.get(place, "sk-kimi-")) for place in PLACES}
@@ -179,7 +179,8 @@ MISTAKES = ("use {}", "keys add {}", "keys remove {} --yes", "keys disable {}", 
             "--{}", "allow {}", "deny {}", "clean --older-than {}", "proxy {}", "service {}",
             "health {}", "audit --key {}", "trace --since {}", "init {}", "completion {}",
             "config {}", "doctor {}", "rotate {}", "keys {}", "demo {}",
-            "proxy-logs --lines {}", "backups {}")  # fmt: skip
+            "proxy-logs --lines {}", "backups {}", "plugin {}", "hook {}",
+            "hook stop-failure --client {}", "simulate --workload {}")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -206,11 +207,8 @@ def upstream() -> Iterator[FakeKimi]:
 @pytest.fixture
 def nest(world: World, upstream: FakeKimi) -> Iterator[World]:
     """A home with a canary in every place."""
+    on_loopback(world, upstream)
     world.env.update(
-        KMI_CLIENT=CLI,
-        KMI_UPSTREAM_BASE_URL=upstream.base_url,
-        KMI_PROXY_LISTEN="127.0.0.1:0",
-        KMI_AUTO_ROTATE_E2E="0",
         KMI_PROXY_TOKEN=SECRET["token"] * 2,
         KIMI_WEB_SEARCH_API_KEY=SECRET["variable"],
         KIMI_API_KEY=SECRET["other"],
@@ -230,6 +228,10 @@ def nest(world: World, upstream: FakeKimi) -> Iterator[World]:
     )
     write_private(auths / f"{SECRET['file']}.env", f"KMI_API_KEY={canary('l2')}\n")
     write_private(auths / "dark\x1b]0;x\x07\u202e\n.env", f"KMI_API_KEY={canary('l3')}\n")
+    write_private(
+        world.home / ".kimi/_auths/old.env",
+        f"KMI_API_KEY={SECRET['old']}\nKMI_UPSTREAM_BASE_URL={upstream.base_url}\n",
+    )
     world.write_config(CLI, config_text(SECRET["fresh"], base_url=upstream.base_url))
     world.write_config(CODE, config_text(SECRET["code"]) + f"\n[x]\ntoken = '{SECRET['code']}'\n")
     write_private(world.cwd / ".kmi.toml", f'keys = ["{SECRET["label"]}"]\n')
@@ -321,6 +323,37 @@ def test_a_secret_typed_by_mistake_is_not_repeated(place: str, nest: World, fork
     check_state(nest)
 
 
+def test_what_a_client_tells_its_hooks_is_kept_without_keys(nest: World, forks: Forks) -> None:
+    """An error repeats the key in every way; the other fields have no business with one at all."""
+    assert forks.run(nest, "use", "alpha").returncode == 0
+    said: list[str] = []
+    for how, echo in ECHOES.items():
+        place = "typed" if how in {"plain", "quotes", "url"} else "alpha"
+        words = f"403 {echo(SECRET[place])} usage limit for this period org-1a2b3c4d5e6f7a8b"
+        event = {"session_id": f"s-{how}", "cwd": f"/x/{SECRET['typed']}", "source": "startup",
+                 "error_type": echo(SECRET["typed"]), "error_message": words}  # fmt: skip
+        for name in ("session-start", "stop-failure", "session-end"):
+            wait = ("--wait",) if name == "stop-failure" else ()
+            done = forks.run(nest, "hook", name, "--client", CLI, *wait, input=json.dumps(event),
+                             env={"KMI_AUTO_ROTATE_ALLOWED": "1"})  # fmt: skip
+            assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    failures = [r for r in nest.records("runs.jsonl") if r["event"] == "session_failure"]
+    assert len(failures) == len(ECHOES), "the control: all of it was taken in"
+    check_state(nest)
+    for words in ("health", "status", "audit", "why", "keys --json"):
+        check(forks.run(nest, *words.split()), said)
+
+
+def test_a_check_knows_the_secrets_of_the_keys(nest: World, forks: Forks) -> None:
+    """Also one that is like no key, where nobody would look for it."""
+    secret = canary("odd", "zz")
+    nest.add_key("odd", secret)
+    for words in ("doctor", "config validate", "doctor --json"):
+        done = forks.run(nest, *words.split(), env={f"KMI_{secret}": "1"})
+        assert "setting" in done.stdout
+        assert [shape for shape in shapes(secret) if shape in done.stdout + done.stderr] == []
+
+
 def test_a_report_of_a_bug_holds_no_secret(nest: World) -> None:
     program = f"""
 import sys, types
@@ -365,3 +398,7 @@ def test_no_child_sees_a_secret_in_a_command_line(nest: World, forks: Forks) -> 
     assert "kimi" in text
     # An `api_key_command` is a command line by nature: "argv" may show where it runs.
     assert [place for place in shown_in(text) if place != "argv"] == []
+
+
+def test_what_is_too_short_to_be_a_secret_hides_nothing() -> None:
+    assert without("a text with pass in it", "pass") == "a text with pass in it"

@@ -13,7 +13,6 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
@@ -27,6 +26,7 @@ from kmi.doctor import diagnose
 from kmi.pins import namespace, start_mark
 from kmi.timezones import utc_text
 from tests.conftest import CLI, CODE, World, config_text, secret_of, write_private
+from tests.other_user import UID, abroad
 from tests.test_validate import assert_russian
 
 if TYPE_CHECKING:
@@ -847,44 +847,24 @@ def test_a_full_and_a_read_only_disk(home: World) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_what_another_user_owns(home: World) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        moved = shutil.move(home.home, folder)
-        env = {
-            name: value.replace(str(home.home), moved).replace(str(home.bin), f"{folder}/bin")
-            for name, value in home.env.items()
-        }
-        shutil.copytree(home.bin, f"{folder}/bin")
-        os.chmod(f"{folder}/bin", 0o755)
-        for path in [moved, *map(str, Path(moved).rglob("*"))]:
-            os.chown(path, 54321, 54321, follow_symlinks=False)
-
-        def other(*words: str) -> subprocess.CompletedProcess[str]:
-            return subprocess.run(
-                [sys.executable, *words],
-                cwd=folder, env=env, capture_output=True, text=True, check=False,
-                user=54321, group=54321, extra_groups=[],
-            )  # fmt: skip
-
-        try:
-            if other("-c", "import kmi, tomlkit, dotenv").returncode:
-                pytest.skip("another user can't start this Python")
-        except OSError:
-            pytest.skip("another user can't start this Python")
-        done = other("-m", "kmi", "doctor", "--json")
+    with abroad(home) as there:
+        other, moved, uid = there.kmi, there.home, UID
+        there.script("kimi", "exit 0\n")  # this Python may be one that only root can start
+        there.give()
+        done = other("doctor", "--json")
         assert wrong_in(json.loads(done.stdout)) == [], done
 
         # As after `sudo kmi`: files of root's, which the person can't read or write any more.
-        state = Path(moved) / "kmi-state"
+        state = there.state
         os.chown(state / "state.json", 0, 0)
-        os.chown(Path(moved) / "kmi-auths" / "alpha.env", 0, 0)
-        os.chmod(Path(moved) / ".kimi", 0o500)
-        os.chmod(Path(moved) / "kmi-auths" / "beta.env", 0)
-        done = other("-m", "kmi", "doctor", "--json")
+        os.chown(there.auths / "alpha.env", 0, 0)
+        os.chmod(moved / ".kimi", 0o500)
+        os.chmod(there.auths / "beta.env", 0)
+        done = other("doctor", "--json")
         found = {finding["check"]: finding for finding in wrong_in(json.loads(done.stdout))}
         assert done.returncode == 1
         assert found["owner"]["severity"] == found["state-file"]["severity"] == "error"
-        assert found["owner"]["cure"] == f"sudo chown -R 54321:54321 {state}"
+        assert found["owner"]["cure"] == f"sudo chown -R {uid}:{uid} {state}"
         assert "Permission denied" in found["state-file"]["what"]
         assert found["disk"]["path"] == f"{moved}/.kimi"
         assert found["disk"]["cure"] == f"chmod u+wx {moved}/.kimi"
@@ -892,28 +872,28 @@ def test_what_another_user_owns(home: World) -> None:
 
         os.chown(state / "lock", 0, 0)
         os.chmod(state / "lock", 0o600)
-        done = other("-m", "kmi", "doctor", "--json")
+        done = other("doctor", "--json")
         found = {finding["check"]: finding for finding in wrong_in(json.loads(done.stdout))}
         assert "can't be locked" in found["lock"]["what"]
         os.chmod(state / "audit.jsonl", 0o644)
-        assert other("-m", "kmi", "doctor", "--fix", "--yes").returncode == 77
+        assert other("doctor", "--fix", "--yes").returncode == 77
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes and reads everywhere")
 def test_what_one_has_no_right_to(home: World) -> None:
-    (home.auths / "beta.env").chmod(0)
-    (home.state / "lock").chmod(0o400)
-    (home.state / "state.json").chmod(0)
-    home.config().parent.chmod(0o500)
-    before = home.command(["ls", "-laR", str(home.home)]).stdout
-    found = {finding["check"]: finding for finding in wrong_in(home.document("doctor", code=1))}
-    assert found["auth-file"]["path"] == str(home.auths / "beta.env")
-    assert "can't be locked" in found["lock"]["what"]
-    assert "Permission denied" in found["state-file"]["what"]
-    assert found["disk"]["cure"] == f"chmod u+wx {home.config().parent}"
-    assert {finding["severity"] for finding in found.values()} == {"error"}
-    assert home.kmi("doctor", "--fix", "--yes").returncode == 1
-    assert home.command(["ls", "-laR", str(home.home)]).stdout == before
+    with abroad(home) as there:
+        (there.auths / "beta.env").chmod(0)
+        (there.state / "lock").chmod(0o400)
+        (there.state / "state.json").chmod(0)
+        there.config().parent.chmod(0o500)
+        before = there.command(["ls", "-laR", str(there.home)]).stdout
+        found = {item["check"]: item for item in wrong_in(there.document("doctor", code=1))}
+        assert found["auth-file"]["path"] == str(there.auths / "beta.env")
+        assert "can't be locked" in found["lock"]["what"]
+        assert "Permission denied" in found["state-file"]["what"]
+        assert found["disk"]["cure"] == f"chmod u+wx {there.config().parent}"
+        assert {item["severity"] for item in found.values()} == {"error"}
+        assert there.kmi("doctor", "--fix", "--yes").returncode == 1
+        assert there.command(["ls", "-laR", str(there.home)]).stdout == before
 
 
 # Start files.

@@ -159,7 +159,7 @@ def test_russian(world: World, fake: FakeKimi) -> None:
     dry = world.kmi("health", env={"KMI_LOCALE": "ru", "KMI_DRY_RUN": "1"})
     assert "внимание: пробный режим" in dry.stderr
     out = world.kmi("run", "-k", "beta", "--", "true", env={"KMI_LOCALE": "ru"})
-    assert "ключ 'beta': его назвали" in out.stderr  # noqa: RUF001
+    assert "ключ 'beta': его назвали" in out.stderr  # noqa: RUF001 - Russian
 
 
 def test_the_old_flags_are_aliases(world: World, fake: FakeKimi) -> None:

@@ -304,7 +304,7 @@ def test_following_tells_the_last_lines_and_then_the_new_ones(tmp_path: Path) ->
     later.start()
     assert next(found) == b"e"
     later.join()
-    found.close()  # type: ignore[attr-defined]
+    found.close()  # type: ignore[attr-defined]  # a generator
     none = follow(str(tmp_path / "none"), last=5, look_s=0.01)
     put(tmp_path / "none", "first")
     assert next(none) == b"first"

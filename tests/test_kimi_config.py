@@ -7,6 +7,7 @@ import copy
 import datetime
 import difflib
 import math
+import re
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from kmi.kimi_config import (
     MAX_CONFIG_BYTES,
     Config,
     apply_edits,
+    drop_items,
     parse_config,
     same_data,
     value_at,
@@ -644,7 +646,7 @@ def basic(text: str) -> str:
 @st.composite
 def keys(draw: st.DrawFn, name: str) -> str:
     """A key in one of its forms."""
-    forms = [basic(name)]
+    forms = [basic(name), '"' + "".join(f"\\U{ord(char):08x}" for char in name) + '"']
     if name and set(name) <= bare:
         forms.append(name)
     if "'" not in name and name.isprintable():
@@ -701,10 +703,16 @@ def pairs(draw: st.DrawFn, taken: set[str], indent: str = "") -> str:
             continue
         taken.add(name)
         space = draw(st.sampled_from(["=", " = ", "   =\t"]))
+        below = draw(st.sampled_from(["", "", ".sub", " . 'a b'.c"]))
         lines.append(
-            f"{indent}{draw(keys(name))}{space}{draw(scalars)}{draw(comments)}\n{draw(blank)}"
+            f"{indent}{draw(keys(name))}{below}{space}{draw(scalars)}{draw(comments)}\n{draw(blank)}"
         )
     return "".join(lines)
+
+
+#: The old key as a value; in comments and elsewhere it stands in the first form.
+FORMS = (f'"{OLD}"', f"'{OLD}'", f'"""{OLD}"""', f"'''{OLD}'''", f'"\\u0073{OLD[1:]}"')
+VALUES = re.compile("|".join(map(re.escape, sorted((*FORMS, f'"{NEW}"'), key=len, reverse=True))))
 
 
 @st.composite
@@ -723,7 +731,13 @@ def documents(draw: st.DrawFn) -> tuple[str, str, str]:
     if draw(st.booleans()):
         fields.append(
             draw(
-                st.sampled_from([f'api_key = "{OLD}"', f"api_key='{OLD}'", f'"api_key" = "{OLD}"'])
+                st.sampled_from(
+                    [
+                        *(f"api_key = {form}" for form in FORMS),
+                        f'"api_key"="{OLD}"',
+                        f'"\\u0061pi_key" = "{OLD}"',
+                    ]
+                )
             )
         )
     fields = draw(st.permutations(fields))
@@ -812,6 +826,13 @@ def test_a_swap_touches_the_intended_values_only(
     assert after.startswith(b"\xef\xbb\xbf") is bom
     assert same_data(data_of(after), expected_after(config, edits))
     assert parse(after, client).secret == NEW
+    if None not in [value_at(config.data, path) for path in edits]:
+        # What stands around the values is the same, byte for byte, and so are all values but these.
+        one, other = raw.decode(), after.decode()
+        assert VALUES.split(one) == VALUES.split(other)
+        pairs_of = zip(VALUES.findall(one), VALUES.findall(other))
+        changed = [new for old, new in pairs_of if old != new]
+        assert changed == [f'"{NEW}"'] * len(edits)
     # All other lines are the same, in the same order.
     old, new = raw.split(b"\n"), after.split(b"\n")
     differing = [
@@ -918,3 +939,48 @@ def test_same_data_knows_types_and_nan() -> None:
         {},
     ):
         assert not same_data({"a": [1, math.nan, day]}, other)
+
+
+def test_what_python_shows_of_a_config_holds_no_secret() -> None:
+    assert repr(parse(LAYOUTS["table"])) == "Config(name='config.toml', client='kimi-cli')"
+
+
+def test_items_of_an_array_can_be_taken_out() -> None:
+    text = "\ufeffa = 1\n[[hooks]]\nx = 1\n\n[[hooks]]\nx = 2 # two\n"
+    assert drop_items(text, "hooks", [0], "config.toml").endswith("[[hooks]]\nx = 2 # two\n")
+    assert "hooks" not in drop_items(text, "hooks", [0, 1], "config.toml")
+    assert drop_items(text, "hooks", [0, 1], "config.toml").startswith("\ufeffa = 1\n")
+    for broken, indexes in (("a = [", [0]), (text, [7]), ("hooks = 1\n", [0]), ("", [0])):
+        with pytest.raises(ConfigError, match="not valid TOML"):
+            drop_items(broken, "hooks", indexes, "config.toml")
+
+
+def test_the_default_model_of_a_provider_may_be_a_models_own_name() -> None:
+    text = '[providers.p]\ntype = "kimi"\ndefault_model = "kimi-k2"\n' + MODEL
+    found = parse('default_provider = "p"\n' + text, CODE)
+    assert (found.provider, found.model) == ("p", None)
+
+
+def test_a_diff_says_when_only_hidden_characters_differ() -> None:
+    before, after = (f'api_key = "sk-kimi-{middle}0123456789WXYZ"\n' for middle in ("AAAA", "BBBB"))
+    (line,) = config_diff(before.encode(), after.encode(), "config.toml")
+    assert "last characters" in line
+
+
+def test_a_private_copy_without_a_login_in_its_services() -> None:
+    text = LAYOUTS["table"].replace(f'api_key = "{OLD}"', 'oauth = { key = "x" }')
+    text += f'[services.moonshot_search]\nbase_url = "{URL}/search"\napi_key = "{OLD}"\n'
+    config = parse(text)
+    after = data_of(apply_edits(config, pin_edits(config, CREDENTIAL)))
+    assert after["services"]["moonshot_search"]["api_key"] == NEW
+    assert "oauth" not in after["providers"]["p"]
+
+
+def test_an_adoption_beside_a_model_without_a_name_takes_the_plans() -> None:
+    config = parse(LAYOUTS["table"].replace('model = "kimi-for-coding"', "model = 7"))
+    edits = adopt_edits(config, CREDENTIAL)
+    assert edits["models", OWN_NAME, "model"] == "kimi-for-coding"
+    adopted = parse(apply_edits(config, edits))
+    assert adopted.model == OWN_NAME
+    back = undo_edits(adopted, config, "adopt")
+    assert data_of(apply_edits(adopted, back)) == config.data

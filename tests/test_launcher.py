@@ -126,8 +126,12 @@ def test_a_config_that_takes_its_key_from_a_variable(program: str | None, pin: b
 
 
 def test_a_watch_that_the_user_set_stays_as_it_is() -> None:
-    for value in ("0", "1", ""):
-        assert planned(CODE, CODE, env={"KIMI_CODE_WATCH": value}).variables == {}
+    for value in ("0", "1", "", "Off"):
+        launch = planned(CODE, CODE, env={"KIMI_CODE_WATCH": value})
+        assert launch.variables == {}
+        # Without it the key that was chosen and the one that is read could differ.
+        seen = ("pinned", "home") if value in ("0", "Off") else ("following", "")
+        assert (launch.mode, launch.private) == seen
 
 
 MODEL = {"KIMI_MODEL_NAME": "m", "KIMI_MODEL_API_KEY": "k", "KIMI_MODEL_CAPABILITIES": "c"}

@@ -20,7 +20,7 @@ ROOT = Path(kmi.__file__).parent
 MESSAGES = {name: texts for subject in SUBJECTS for name, texts in catalogue(subject).items()}
 #: The same in both languages.
 SAME = {"run.named-anyway", "run.detail", "status.client"}
-SAME |= {"swap.named-anyway", "binding.untold"}
+SAME |= {"swap.named-anyway", "binding.untold", "plugin.line"}
 #: Modules in which every word to people comes from the catalogue.
 WORDED = (
     *("running", "background", "refresh", "health_text", "health_rich", "overview"),
@@ -29,7 +29,8 @@ WORDED = (
     *("app", "dry_run", "picking", "project", "project_words", "shell_files", "swap"),
     *("commands/run", "commands/swapping", "commands/use", "commands/why"),
     *("proxied", "proxy/lifecycle", "proxy/launch", "proxy/token", "commands/proxy"),
-    *("commands/proxy_logs",),
+    *("commands/proxy_logs", "commands/config_migrate", "commands/usage"),
+    *("commands/plugin", "retrying"),
 )
 SPEAKING = {"note", "warn", "ask", "detail"}
 NOW = 1_800_000_000.0
@@ -47,7 +48,7 @@ def test_both_languages_say_it(name: str) -> None:
     assert placeholders(english) == placeholders(russian)
     assert english.isascii()
     if name not in SAME:
-        assert re.search("[а-яё]", russian.lower()), russian  # noqa: RUF001
+        assert re.search("[а-яё]", russian.lower()), russian  # noqa: RUF001 - Russian
 
 
 def test_every_subject_has_a_module() -> None:
@@ -77,8 +78,9 @@ def test_every_message_is_used_and_every_used_one_is_there() -> None:
     pattern = re.compile(rf"({'|'.join(SUBJECTS)})\.[a-z0-9-]*[a-z0-9]")
     asked = {text for text in said if pattern.fullmatch(text)}
     assert len(asked) > 60
-    files = {"trace.jsonl", "health.py", "status.py"}
+    files = {"plugin.json", "trace.jsonl", "health.py", "status.py"}
     files |= {"proxy.json", "proxy.lock", "proxy.log", "proxy.token"}
+    files |= {"usage.db", "usage.record"}
     assert asked - set(MESSAGES) - files == set()
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from kmi.model import ApiKey, Hold, KeyState, Window
 from kmi.polling import CLAIM_S, FLOOR_S, Pace, blocked, claimed, due, next_due, next_poll
+from kmi.quotas import UsageReading
 from kmi.transitions import apply_usage, apply_usage_failure
 from kmi.urls import parse_base_url
-from kmi.usages import UsageReading
 
 NOW = 1_800_000_000.0
 URL = parse_base_url("https://api.kimi.com/coding/v1")

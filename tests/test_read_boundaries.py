@@ -55,13 +55,23 @@ ELSEWHERE = {
     "journal._turn": "the lock of the writers",
     "journal._open": "a file that is read while it grows, with the same checks",
     "pins._write": "writes a new file",
+    "usage.store._prepare": "makes the file that sqlite opens, private and no link",
     "proxy.leases._touch": "writes a new file",
     "proxy.instance._open": "the lock",
     "proxy.log.open_raw": "appends",
     "proxy.launch._launch_on_windows": "appends, on Windows",
     "repairs._tighten": "changes a mode by the descriptor, with the same checks",
     "checks.locks.is_taken": "the lock",
+    "hooks.events._fail_behind": "the lock",
+    "hooks.sessions._append": "appends",
+    "hooks.sessions._locked_append": "the lock",
+    "hooks.sessions._tail": "the end of a record file, on a path that is short",
     # Not the user's, or not of a fixed place.
+    "commands.simulate._file": "what a person names on the command line, which may be a pipe",
+    "hooks.events._silence": "the null device",
+    "hooks.failures.handle": "the null device",
+    "origin._text": "a part of kmi's checkout",
+    "retrying._in_foreground": "the terminal",
     "cli.main": "the null device",
     "background._leave": "the null device",
     "proxy.launch._leave": "the null device",
@@ -307,6 +317,11 @@ READ = (
     "kmi-state/runs.jsonl",
     "kmi-state/audit.jsonl",
     "kmi-state/trace.jsonl",
+    "kmi-state/usage.db",
+    ".kimi/kimi.json",
+    ".kimi/sessions/0123/s/wire.jsonl",
+    ".kimi-code/sessions/wd_x/s/agents/main/wire.jsonl",
+    ".kimi-code/sessions/wd_x/s/state.json",
     "kmi-state/memo/other",
     "kmi-state/logs/kmi.jsonl",
     "kmi-state/logs/proxy.log",
@@ -326,7 +341,7 @@ def test_no_odd_file_hangs_or_breaks_a_command(kind: str, world: World, forks: F
         assert forks.run(world, *words.split()).returncode == 0
     for name in READ:
         path = world.home / name
-        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         kept = path.read_bytes() if path.is_file() else None
         make(path)
         for words in wanted(name):
@@ -350,6 +365,8 @@ def wanted(name: str) -> list[str]:
         "kmi-auths/odd.env": ["keys"],
         "kmi-auths/odd.json": ["run -- true"],
         "kmi-auths/team": ["why"],
+        "kimi.json": ["usage"],
+        "sessions/": ["usage"],
         "kmi.env": ["config show", "prompt", "init bash", "run -- true"],
         ".kimi/": ["run -- true", "config validate"],
         ".kimi-code": ["status"],
@@ -362,7 +379,8 @@ def wanted(name: str) -> list[str]:
         "labels": ["keys"],
         "runs.jsonl": ["status", "run -- true"],
         "audit.jsonl": ["audit"],
-        "trace.jsonl": ["trace"],
+        "trace.jsonl": ["trace", "usage"],
+        "usage.db": ["usage", "clean --usage", "usage"],
         "memo": ["run -- true"],
         "kmi.jsonl": ["proxy-logs --no-follow --app"],
         "proxy.log": ["proxy-logs --no-follow"],

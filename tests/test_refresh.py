@@ -231,10 +231,20 @@ def test_a_person_who_asks_is_answered(world: World, fake: FakeKimi) -> None:
     assert len(asked(fake)) == 4
 
 
+def test_a_check_tells_the_balance_of_a_key_without_a_plan(world: World) -> None:
+    world.add_key("paid")
+    with FakeKimi({secret_of("paid"): Behaviour(usages=None, balance=12.5)}) as api:
+        world.env["KMI_UPSTREAM_BASE_URL"] = api.base_url
+        (row,) = world.document("keys", "check")["keys"]
+    assert (row["works"], row["left"]) == (True, None)
+    assert row["said"] == "no plan; the balance is 12.50"
+
+
 def test_a_key_whose_host_is_not_allowed_is_never_sent(world: World, fake: FakeKimi) -> None:
     world.env["KMI_UPSTREAM_ALLOWLIST"] = "api.kimi.com"
     document = world.document("health", "--refresh")
     assert {item["code"] for item in document["advice"]} >= {"not-allowed"}
+    assert document["counts"]["usable"] == 0
     assert world.kmi("keys", "check").returncode == 1
     assert fake.requests == []
 

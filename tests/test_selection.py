@@ -243,6 +243,54 @@ def test_soonest_reset(states: dict[str, KeyState], expected: str, code: str) ->
     assert (label_of(decision), decision.code) == (expected, code)
 
 
+def room(five: float, week: float, last_used: float | None = None, **more: Any) -> KeyState:
+    """A state with so much left of two windows."""
+    windows = {"5h": Window(1.0 - five, NOW + HOUR), "7d": Window(1.0 - week, NOW + 90.0 * HOUR)}
+    return KeyState(windows=windows, usage_at=NOW - 10.0, last_used=last_used, **more)
+
+
+@pytest.mark.parametrize(
+    "states, expected, reason",
+    [
+        ({}, "a", "of the keys with room it was used least recently (never)"),
+        ({"a": KeyState(last_used=1.0)}, "b", "with room"),
+        # Room counts before age, the 5 hours before longer windows, errors before both.
+        ({"a": room(0.4, 1.0), "b": room(0.6, 1.0, 9.0), "c": room(0.6, 1.0, 5.0)}, "c", "room"),
+        ({"a": room(1.0, 0.09), "b": room(1.0, 0.11, 9.0), "c": room(0.4, 1.0)}, "b", "room"),
+        (
+            {"a": room(0.4, 1.0), "b": room(1.0, 0.09), "c": room(0.4, 0.09)},
+            "b",
+            "no key has much room, and it was used least recently (never)",
+        ),
+        (
+            {"a": room(1.0, 1.0, traffic=traffic(20, 5)), "b": room(0.1, 0.05), "c": room(0.1, 0)},
+            "b",
+            "no key has much room",
+        ),
+        # Exactly half and exactly a tenth are room; a key with status warn may have it.
+        ({"a": room(0.5, 0.1), "b": room(1.0, 1.0, 9.0), "c": room(1.0, 1.0, 9.0)}, "a", "room"),
+        # What was read before a reset is not believed after it.
+        ({"a": used(0.9, resets=NOW - 1.0), "b": room(1, 1, 9.0), "c": room(1, 1, 9.0)}, "a", "r"),
+        ({"a": KeyState(hold=hold()), "b": room(1.0, 1.0, 9.0), "c": room(0.1, 1.0)}, "b", "room"),
+    ],
+)
+def test_spread(states: dict[str, KeyState], expected: str, reason: str) -> None:
+    decision = pick(states, "spread", active="c")
+    assert (label_of(decision), decision.code) == (expected, "spread")
+    assert reason in decision.reason
+
+
+def test_spread_says_why_not() -> None:
+    states = {"a": room(1.0, 1.0, 2.0), "b": room(0.1, 1.0), "c": room(1.0, 1.0, 9.0)}
+    keys = (*ABC, key("d"))
+    decision = pick({**states, "d": room(1.0, 1.0, 2.0)}, "spread", keys=keys)
+    assert decision.rejected == {
+        "b": "usable, but a has more room",
+        "c": "usable, but a was used longer ago",
+        "d": "usable, but a comes first",
+    }
+
+
 # Rotate by hand.
 
 
@@ -308,6 +356,15 @@ def test_a_named_key_is_taken_whatever_its_state(state: KeyState, code: str) -> 
     decision = pick({"b": state}, named="b", active="a")
     assert (label_of(decision), decision.code) == ("b", code)
     assert decision.rejected == {"a": "b was named", "c": "b was named"}
+
+
+def test_what_is_said_of_a_named_key_is_a_sentence() -> None:
+    unread = pick({}, named="b", require_usage=True, fail_open=False).reason
+    assert unread == "it was named, yet its usage is not known yet, and that is required"
+    held = pick({"b": KeyState(hold=hold())}, named="b").reason
+    assert held.startswith("it was named, although it is exhausted: ")
+    refused = pick({}, named="b", unavailable={"b": "its api_key_command failed"}).reason
+    assert refused == "b was named, but: its api_key_command failed"
 
 
 def test_a_named_key_that_its_file_disables() -> None:

@@ -393,6 +393,14 @@ def test_an_unknown_name_is_warned_of_and_nothing_more(world: World) -> None:
     )
 
 
+def test_a_setting_that_stands_twice_is_warned_of(world: World) -> None:
+    write_private(world.env_file, "KMI_LOCALE=ru\n# no\nKMI_LOCALE=en\n")
+    done = world.kmi("config", "path")
+    assert done.returncode == 0
+    assert f"{world.env_file}:3: KMI_LOCALE is given twice" in done.stderr
+    assert "(it stands in line 1 too)" in done.stderr
+
+
 def test_config_validate_lists_every_mistake(world: World) -> None:
     write_private(world.env_file, "KMI_DRY_RUN=ture\nKMI_STRATAGY=x\n")
     document = world.document("config", "validate", code=78, env={"KMI_CLIENT": "kimi"})

@@ -20,7 +20,7 @@ KEY = ApiKey("work", "0123456789ab", "sk-kimi-x", parse_base_url("https://api.ki
 
 
 def state_of(**fields: object) -> State:
-    known = dataclasses.replace(KeyState(usage_at=NOW), **fields)  # type: ignore[arg-type]
+    known = dataclasses.replace(KeyState(usage_at=NOW), **fields)  # type: ignore[arg-type]  # fields of any kind
     return State(keys={KEY.key_id: known}, active={"kimi-cli": Active(KEY.key_id, "work", NOW)})
 
 

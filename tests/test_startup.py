@@ -5,15 +5,19 @@ Time is measured in ``benchmarks/``; here only what costs it is counted.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import pytest
 
+from kmi.memo import settled
+from kmi.quick import try_quick
 from kmi.timezones import utc_text
 from tests.conftest import CLI, CODE, World, config_text, secret_of, write_private
 
@@ -27,6 +31,10 @@ HEAVY = {"argcomplete", "asyncio", "filelock", "httpx", "rich"}
 CHANGING = {"argparse", "dataclasses", "dotenv", "json", "re", "tomlkit", "typing"}
 #: All that the quick way may import, beside what the interpreter has at its start.
 QUICK = {"kmi", "kmi.cli", "kmi.errors", "kmi.execute", "kmi.quick"}
+#: The same of `kmi --version`.
+LIGHT = {"kmi.light", "kmi.origin", "kmi.quick", "kmi.shells"}
+#: The same of the answer to a client's hook.
+HOOK = {"kmi.errors", "kmi.hooks", "kmi.hooks.events", "kmi.light", "kmi.paths", "kmi.quick"}
 BUILTIN = {"__future__", "_blake2", "_signal", "fcntl", "time"}
 
 
@@ -44,22 +52,32 @@ class Traced(NamedTuple):
 
 
 def traced(
-    world: World, *args: str, module: str = "kmi", env: Mapping[str, str | None] | None = None
+    world: World,
+    *args: str,
+    module: str = "kmi",
+    env: Mapping[str, str | None] | None = None,
+    input: str | None = None,
 ) -> Traced:
     """Run a module, and note each import."""
-    done = world.command([sys.executable, "-X", "importtime", "-m", module, *args], env=env)
+    argv = [sys.executable, "-X", "importtime", "-m", module, *args]
+    done = world.command(argv, env=env, input=input)
     found = re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.MULTILINE)
     said = re.sub(r"^import time:.*\n", "", done.stderr, flags=re.MULTILINE)
     return Traced(done.returncode, done.stdout, said, set(found))
 
 
-def imports(world: World, *args: str, env: Mapping[str, str | None] | None = None) -> Traced:
+def imports(
+    world: World,
+    *args: str,
+    env: Mapping[str, str | None] | None = None,
+    input: str | None = None,
+) -> Traced:
     """Run kmi, and note what it imports that an empty module would not."""
     (world.cwd / "empty.py").touch()
     path = os.pathsep.join([str(world.cwd), world.env["PYTHONPATH"]])
     at_start = traced(world, module="empty", env={"PYTHONPATH": path}).modules
     assert "site" in at_start
-    run = traced(world, *args, env=env)
+    run = traced(world, *args, env=env, input=input)
     return run._replace(modules=run.modules - at_start)
 
 
@@ -130,7 +148,24 @@ def test_looking_imports_nothing_heavy(home: World) -> None:
     version = imports(home, "--version")
     assert version.code == 0
     assert version.out.startswith("kmi ")
-    assert heads(version.modules) & (HEAVY | {"tomlkit", "dotenv", "json", "argparse"}) == set()
+    assert heads(version.modules) & (HEAVY | CHANGING) == set()
+    assert {name for name in version.modules if name.startswith("kmi.")} <= LIGHT
+
+
+def test_a_hook_imports_no_more_than_it_needs(home: World) -> None:
+    """Clients wait for it: the start of a session, and the answer to a failure (the rest forks)."""
+    assert home.kmi("use", "alpha").returncode == 0
+    event = '{"session_id": "s1", "error_message": "403 You have reached your usage limit"}'
+    begun = imports(home, "hook", "session-start", "--client", CLI, input=event)
+    assert (begun.code, begun.out, begun.err) == (0, "", "")
+    assert home.records("runs.jsonl")[-1]["label"] == "alpha"
+    ours = {"kmi.hooks.sessions", "kmi.hooks.quick_json", "kmi.digest"}
+    assert begun.modules <= HOOK | ours | BUILTIN | {"kmi", "_json", "_sha2", "_sha256"}
+    with (home.state / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # so that the child does nothing while this counts
+        failed = imports(home, "hook", "stop-failure", "--client", CLI, input=event)
+        assert (failed.code, failed.out, failed.err) == (0, "", "")
+        assert failed.modules <= HOOK | BUILTIN | {"kmi"}
 
 
 def test_the_count_of_imports_finds_a_heavy_one(home: World) -> None:
@@ -390,6 +425,78 @@ def test_a_change_is_seen(home: World, name: str) -> None:
             assert (sorted(record[field]) if field == "rejected" else record[field]) == value
     if change.holds:
         assert secret_of(change.holds) in home.config().read_text()
+
+
+# Thousands of keys.
+
+#: Runs `kmi run`, and tells when it becomes the program what that took.
+COUNTING = """
+import os, sys
+looked, lstat, opened = [], os.lstat, []
+
+def told(event, args):
+    if event == "open":
+        opened.append(args[0])
+    elif event == "os.exec":
+        print(len(looked), len(opened), flush=True)
+
+sys.addaudithook(told)
+os.lstat = lambda path: looked.append(path) or lstat(path)
+sys.argv[1:] = ["run", "--", "true"]
+from kmi.__main__ import main
+main()
+"""
+
+
+@pytest.fixture
+def many(home: World) -> World:
+    """Keys enough to tell what is done for each of them."""
+    (home.auths / "team").mkdir(mode=0o700)
+    for number in range(300):
+        folder = home.auths / ("team" if number % 3 else "")
+        write_private(folder / f"k{number}.env", f"KMI_API_KEY={secret_of(f'k{number}')}\n")
+    return home
+
+
+def test_of_each_of_many_keys_the_quick_way_asks_for_its_status_only(many: World) -> None:
+    warm(many, "true")
+    done = many.command([sys.executable, "-X", "utf8", "-c", COUNTING])
+    looked, opened = map(int, done.stdout.split())
+    assert looked == 302
+    # The interpreter's own, the lock, the memo, the config and the state, the record.
+    assert opened < 60
+
+
+def test_a_change_of_any_of_many_keys_is_seen(
+    many: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["k0.env", "team/k1.env", "k150.env", "team/k299.env"]
+    changes: list[Callable[[Path], object]] = [
+        lambda path: replace_quietly(path, secret_of("k0"), secret_of("q0")),
+        lambda path: path.write_bytes(path.read_bytes()),
+        lambda path: os.utime(path, ns=(1, 1)),
+        lambda path: path.chmod(0o400),
+        lambda path: path.unlink(),
+        lambda path: path.rename(path.with_name("renamed.env")),
+        lambda path: os.replace(shutil.copy2(path, path.with_name("copy")), path),
+        lambda path: write_private(path.with_name("new.env"), f"KMI_API_KEY={secret_of('new')}"),
+    ]
+    for number, change in enumerate(changes):
+        warm(many, "true")
+        assert try_quick(["current"], many.env) == 0
+        assert capsys.readouterr().out == "alpha\n"
+        change(many.auths / names[number % len(names)])
+        assert try_quick(["current"], many.env) is None, f"change {number} was overlooked"
+        shutil.rmtree(many.state / "memo")
+
+
+def test_a_file_that_changed_after_kmi_began_to_read_is_not_trusted(tmp_path: Path) -> None:
+    path = write_private(tmp_path / "a.env", "KMI_API_KEY=a\n")
+    changed = path.stat().st_ctime
+    assert not settled(str(path), changed - 1)
+    assert not settled(str(path), changed)
+    assert settled(str(path), changed + 3)
+    assert settled(str(tmp_path / "b.env"), changed)
 
 
 def test_a_time_at_which_a_key_changes_ends_the_memo(home: World) -> None:

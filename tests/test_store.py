@@ -18,7 +18,7 @@ from kmi.lock import locked
 from kmi.model import KeyState
 from kmi.state import SCHEMA, State
 from kmi.store import CORRUPT_KEPT, TAIL_BYTES, Store, record_line
-from tests.conftest import CLI, secret_of, write_private
+from tests.conftest import CLI, write_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -180,6 +180,9 @@ def test_a_command_says_so_and_goes_on(world: World) -> None:
     assert "state.json can't be read" in done.stderr
     assert ".corrupt-" in done.stderr
     assert world.saved_state()["active"][CLI]["label"] == "b"
+    # Who only looks says it, once.
+    write_private(world.state / "state.json", "{")
+    assert world.kmi("status").stderr.count("can't be read; the next change sets it aside") == 1
 
 
 @pytest.mark.parametrize("kind", ["directory", "fifo", "link", "dangling link", "huge"])
@@ -222,40 +225,7 @@ def test_what_a_killed_kmi_left_is_swept(tmp_path: Path) -> None:
     assert (old.exists(), mine.exists(), others.exists()) == (False, True, True)
 
 
-# Modes.
-
-
-def modes(folder: Path) -> dict[str, int]:
-    """The modes of everything below a directory."""
-    return {
-        str(path.relative_to(folder)): stat.S_IMODE(path.lstat().st_mode)
-        for path in [folder, *folder.rglob("*")]
-        if not path.is_symlink()
-    }
-
-
-@unix
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_everything_is_private_whatever_the_umask(world: World, umask: int) -> None:
-    world.add_keys("a", "b")
-    # A fresh home: every file and directory is made by kmi.
-    lines = [
-        "import os, subprocess, sys",
-        f"os.umask({umask})",
-        "for words in (['use', 'a'], ['use', 'b'], ['undo'], ['run', '-k', 'b', '--', 'true'],",
-        "              ['run', '--', 'true'], ['keys', 'disable', 'a']):",
-        "    subprocess.run([sys.executable, '-m', 'kmi', *words], check=True)",
-        "subprocess.run([sys.executable, '-m', 'kmi', 'keys', 'add', 'new'], check=True,",
-        f"               input=b'{secret_of('new')}')",
-    ]
-    done = world.command([sys.executable, "-c", "\n".join(lines)], env={"KMI_CLIENT": CLI})
-    assert done.returncode == 0, done
-    found = {**modes(world.state), **modes(world.config().parent), **modes(world.auths)}
-    for name, mode in found.items():
-        folder = any((top / name).is_dir() for top in (world.state, world.config().parent))
-        assert mode == (0o700 if folder else 0o600), (name, oct(mode))
-    made = {name.split("/")[0] for name in modes(world.state)}
-    assert made >= {"state.json", "runs.jsonl", "audit.jsonl", "lock", "backups", "prompt"}
+# Modes. That all is private whatever the umask is in `test_modes.py`.
 
 
 @unix

@@ -439,3 +439,12 @@ def test_the_page_of_records_names_every_field() -> None:
     for name, event in EVENTS.items():
         assert f"`{name}`" in page
         assert all(f"`{field}`" in page for field in event.fields)
+
+
+def test_a_time_before_the_epoch_is_of_no_use() -> None:
+    tally = Tally()
+    tally.note(served(1, NOW))
+    record = json.loads(tally.drain())
+    assert isinstance(read_line(json.dumps(record).encode()), Entry)
+    record["ts"] = "1969-12-31T23:59:59.000Z"
+    assert read_line(json.dumps(record).encode()) is None

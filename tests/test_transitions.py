@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kmi.health import error_rate, left, status_of
 from kmi.model import ApiKey, Hold, KeyState, Window
+from kmi.quotas import Balance, UsageReading
 from kmi.transitions import (
     affected,
     apply_answer,
@@ -22,7 +23,6 @@ from kmi.transitions import (
     reset,
 )
 from kmi.urls import parse_base_url
-from kmi.usages import Balance, UsageReading
 from kmi.verdict_table import KINDS
 from kmi.verdicts import Verdict, classify
 
@@ -369,3 +369,9 @@ def test_no_answer_whatsoever_retires_a_key_for_ever(
         later = now + 31 * DAY + 1.0
         assert status_of(KEY, state, later).name in {"healthy", "warn", "unknown"}
         assert left(state, later) is None
+
+
+def test_a_hold_stays_where_its_window_is_not_in_the_reading() -> None:
+    held = KeyState(hold=Hold("exhausted", "quota", NOW, NOW + 5 * HOUR, window="5h"))
+    known = apply_usage(held, reading(_7d=Window(0.2, NOW + DAY)), now=NOW + 60.0)
+    assert known.hold == held.hold

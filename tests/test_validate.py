@@ -320,7 +320,7 @@ COMMANDS = (
 )
 
 
-RUSSIAN = re.compile("[а-яё]")  # noqa: RUF001
+RUSSIAN = re.compile("[а-яё]")  # noqa: RUF001 - Russian
 
 
 def assert_russian(world: World, env: Mapping[str, str | None], checks: Any) -> None:
@@ -432,7 +432,7 @@ def test_in_russian(home: World) -> None:
     assert done.returncode == 78
     warning, error = done.stdout.splitlines()
     assert error.startswith(f"ошибка: {home.state / 'state.json'}:2: повреждён")
-    assert warning.startswith(f"внимание: {home.auths / 'alpha.env'}: у других есть права")  # noqa: RUF001
+    assert warning.startswith(f"внимание: {home.auths / 'alpha.env'}: у других есть права")  # noqa: RUF001 - Russian
     plain = home.kmi("config", "validate", "--plain", env={"KMI_LOCALE": "ru"})
     assert plain.stdout.isascii()
 

@@ -177,7 +177,7 @@ def test_an_error_event_after_a_200_goes_by_its_words(text: Text) -> None:
 
 
 def test_a_quota_in_a_stream_is_recognised() -> None:
-    event = sse_form("permission_error", "You’ve reached your usage limit for this period")  # noqa: RUF001
+    event = sse_form("permission_error", "You’ve reached your usage limit for this period")  # noqa: RUF001 - their apostrophe
     assert classify(200, event).name == "quota-5h"
 
 

@@ -23,6 +23,7 @@ SUBJECTS = ("kmi", "settings", "keys", "state", "project", "clients", "files", "
 PRIVATE, UNSHARED = "private", "unshared"
 TEMPORARY, PINS, ASIDE = "temporary", "pins", "aside"
 SHELL_FILES, PROXY_RECORD = "shell-files", "proxy-record"
+PLUGIN = "plugin"
 
 
 class Finding(NamedTuple):

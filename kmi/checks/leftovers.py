@@ -9,7 +9,8 @@ from kmi import pins as private
 from kmi.checks.finding import OK, PINS, TEMPORARY, WARNING, Finding, shell
 from kmi.config_file import BACKUPS_KEPT, Backups
 from kmi.errors import KmiError
-from kmi.files import left_temporaries
+from kmi.files import TEMPORARY_MARK, left_temporaries
+from kmi.layout import is_own
 from kmi.settings import CLIENTS
 
 if TYPE_CHECKING:
@@ -92,6 +93,20 @@ def backups(site: Site) -> Iterator[Finding]:
     if damaged:
         what = site.words("check.set-aside", count=len(damaged), names=", ".join(damaged[:3]))
         yield Finding("set-aside", OK, "files", what, site.settings.state_dir)
+
+
+def strangers(site: Site) -> Iterator[Finding]:
+    """What lies in the state directory and is not kmi's: an older program's, or a person's."""
+    top = site.settings.state_dir
+    known = {site.settings.auths_dir, site.settings.env_path}
+    names = [
+        name
+        for name in _listed(top)
+        if not is_own(name) and TEMPORARY_MARK not in name and os.path.join(top, name) not in known
+    ]
+    if names:
+        what = site.words("check.strangers", count=len(names), names=", ".join(names[:5]))
+        yield Finding("stranger", OK, "files", what, top, detail=True)
 
 
 def _listed(folder: str) -> list[str]:

@@ -115,6 +115,12 @@ class Site:
         )
 
     @property
+    def secrets(self) -> list[str | None]:
+        """What must not be told, wherever it turns up."""
+        keys = () if isinstance(self.ring, KmiError) else self.ring.keys
+        return [self.settings.proxy_token, *(key.secret for key in keys)]
+
+    @property
     def state(self) -> State:
         """What kmi remembers; an empty state where it can't be read."""
         if self._state is None:

@@ -57,8 +57,8 @@ def start_files(site: Site) -> Iterator[Finding]:
     """The hook of the person's shell, and what is old about it."""
     name = os.path.basename(site.env.get("SHELL", ""))
     if name not in LINES:
-        shown = name or "?"
-        yield Finding("hook", OK, "shell", site.words("check.shell-unknown", name=shown))
+        what = "check.shell-unknown" if name else "check.shell-unset"
+        yield Finding("hook", OK, "shell", site.words(what, name=name))
         return
     paths = start_paths(site, name)
     hooks = [hook for path in paths for hook in hooks_in(site, path)]

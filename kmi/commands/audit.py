@@ -42,10 +42,10 @@ def run(args: argparse.Namespace, app: App) -> int:
     oldest = None if args.since is None else app.now() - args.since
     found: list[dict[str, Any]] = []
     for record in _records(path, oldest):
+        if len(found) >= args.lines:
+            break
         if _wanted(record, args):
             found.append(record)
-            if len(found) >= args.lines:
-                break
     found.reverse()
     if app.screen.json:
         app.screen.document({"records": found})
@@ -79,6 +79,8 @@ def _records(path: str, oldest: float | None) -> Iterator[dict[str, Any]]:
                 at = utc_seconds(record["ts"])
             except (ValueError, KeyError, TypeError, RecursionError):
                 continue  # a line that a full disk cut off
+            if not _is_shallow(record):
+                continue  # none of kmi's own
             if oldest is not None and at < oldest:
                 return
             yield record
@@ -96,6 +98,12 @@ def _wanted(record: Mapping[str, Any], args: argparse.Namespace) -> bool:
         if asked is not None and record.get(name) != asked:
             return False
     return args.key is None or _names(record, args.key)
+
+
+def _is_shallow(value: object, room: int = 20) -> bool:
+    """Whether a record is nested as little as kmi's own are, and so can be walked through."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return room > 0 and all(_is_shallow(item, room - 1) for item in inner)
 
 
 def _names(value: object, label: str) -> bool:

@@ -25,6 +25,7 @@ def run(args: argparse.Namespace, app: App) -> int:
     clients = [args.client] if args.client else list(CLIENTS)
     state = app.store.read()
     labels = {key_id: key.label for key_id, key in state.keys.items()}
+    labels.update({key.key_id: key.label for key in app.known(state)})
     rows: list[dict[str, Any]] = []
     for client in clients:
         made = {item.backup: item for item in state.undo.get(client, [])}

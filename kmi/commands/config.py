@@ -1,4 +1,4 @@
-"""`kmi config show|validate|path`: the settings and where they come from."""
+"""`kmi config show|validate|path|migrate`: the settings and where they come from."""
 
 from __future__ import annotations
 
@@ -19,10 +19,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("show", help="every setting with its value and its origin")
     actions.add_parser("validate", help="check settings, keys, state, bindings and client configs")
     actions.add_parser("path", help="where each file is")
+    migrate = actions.add_parser(
+        "migrate", help="bring kmi's files to today's form, also those of kmi-manager-cli"
+    )
+    migrate.add_argument(
+        "--from",
+        dest="folder",
+        metavar="DIR",
+        help="where kmi-manager-cli was started, or kept its files",
+    )
+    migrate.add_argument("--dry-run", action="store_true", help="show the plan, change nothing")
+    migrate.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def run(args: argparse.Namespace, app: App) -> int:
     """Dispatch to the action."""
+    app.changes = args.action == "migrate"
+    if app.changes:
+        from kmi.commands import config_migrate
+
+        return config_migrate.run(args, app)
     return {"show": _show, "validate": _validate, "path": _path}[args.action](app)
 
 
@@ -89,6 +105,7 @@ def _validate(app: App) -> int:
 
     screen = app.screen
     site = Site(app.env, app.now(), english=screen.plain or screen.json)
+    screen.redactor.hide(site.secrets)
     words = site.words
     if site.settings.dry_run:
         screen.warn(words("mode.dry-run"))

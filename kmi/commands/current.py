@@ -47,7 +47,8 @@ def run(args: argparse.Namespace, app: App) -> int:
     elif situation.label is not None:
         app.screen.data(situation.label)
     if situation.label is None:
-        app.screen.note(f"{situation.explanation} {words('status.swap-hint')}")
+        hint = "status.adopt-hint" if situation.live == "login" else "status.swap-hint"
+        app.screen.note(f"{situation.explanation} {words(hint)}")
         return EXIT_FAILURE
     if situation.explanation:
         app.screen.note(situation.explanation)

@@ -15,10 +15,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stand-in", action="store_true", help="use the shipped stand-in, not the `kimi` on PATH"
     )
+    parser.add_argument(
+        "--shell",
+        action="store_true",
+        dest="try_out",
+        help="start $SHELL in the throw-away home, to try kmi by hand",
+    )
 
 
 def run(args: argparse.Namespace, app: App) -> int:
     """Show it; nothing of the user's is read or written."""
-    from kmi.demo.show import show
+    from kmi.demo.show import show, try_out
 
+    if args.try_out:
+        return try_out(app.env, app.screen)
     return show(app.env, app.screen, stand_in=args.stand_in)

@@ -46,7 +46,9 @@ def run(args: argparse.Namespace, app: App) -> int:
 def look(app: App) -> Site:
     """What there is to look at, in the person's language."""
     english = app.screen.plain or app.screen.json
-    return Site(app.env, app.now(), english=english, program=sys.argv[0])
+    site = Site(app.env, app.now(), english=english, program=sys.argv[0])
+    app.screen.redactor.hide(site.secrets)
+    return site
 
 
 def _show(app: App, site: Site, found: Sequence[Finding], **more: Any) -> None:

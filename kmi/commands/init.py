@@ -51,7 +51,7 @@ def run(args: argparse.Namespace, app: App) -> int:
 def put(app: App, script: object) -> None:
     """Print a script, or say that kmi is not installed whole."""
     try:
-        text = script()  # type: ignore[operator]
+        text = script()  # type: ignore[operator]  # None was answered above
     except FileNotFoundError as error:
         raise KmiError(f"{error}", "install kmi again", code="installation") from None
     app.screen.flush()

@@ -121,6 +121,7 @@ def _disable(args: argparse.Namespace, app: App) -> int:
 def _set_disabled(app: App, label: str, *, disabled: bool) -> int:
     app.require_key(label)
     if app.dry_run:
+        app.screen.note(f"would {'disable' if disabled else 'enable'} {label!r}")
         app.screen.planned(label=label, disabled=disabled)
         return EXIT_OK
     with app.store.transaction() as transaction:
@@ -151,6 +152,7 @@ def _reset(args: argparse.Namespace, app: App) -> int:
     for label in args.labels:
         app.require_key(label)
     if app.dry_run:
+        app.screen.note(f"would clear {', '.join(args.labels) or 'every key'}")
         app.screen.planned(labels=args.labels)
         return EXIT_OK
     with app.store.transaction() as transaction:

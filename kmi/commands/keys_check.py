@@ -45,9 +45,7 @@ def check(args: argparse.Namespace, app: App) -> int:
 def _row(key: ApiKey, state: State, answer: Answer, now: float) -> dict[str, Any]:
     known = state.key(key.key_id)
     status = status_of(key, known, now)
-    said = answer.chat_error or answer.error
-    if not said:
-        said = "chat works" if answer.chat_status == 200 else "the quota was read"
+    said = answer.chat_error or answer.error or _good_news(answer)
     return {
         "label": key.label,
         "key_id": key.key_id,
@@ -58,6 +56,15 @@ def _row(key: ApiKey, state: State, answer: Answer, now: float) -> dict[str, Any
         "left": left(known, now),
         "said": said,
     }
+
+
+def _good_news(answer: Answer) -> str:
+    if answer.chat_status == 200:
+        return "chat works"
+    if answer.reading is None and answer.balance is not None:
+        money = f"{answer.balance.available:.2f} {answer.balance.currency}".rstrip()
+        return f"no plan; the balance is {money}"
+    return "the quota was read"
 
 
 def _print(app: App, rows: list[dict[str, Any]]) -> None:

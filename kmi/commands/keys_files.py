@@ -57,7 +57,8 @@ def _new_label(app: App, label: str) -> str:
             f"the label {label[:80]!r} is not allowed",
             "use 1 to 64 of A-Z a-z 0-9 . _ @ / -, not beginning with -",
         )
-    if looks_like_key(label) or app.screen.redactor.data(label) != label:
+    pasted = len(label) > 20 and label.startswith("sk-")
+    if pasted or looks_like_key(label) or app.screen.redactor.data(label) != label:
         raise UsageError(
             "the label looks like an API key; nothing was stored",
             "give it a label, and kmi asks for the key; remove this line from the shell's history",
@@ -125,12 +126,12 @@ def remove(args: argparse.Namespace, app: App) -> int:
             f"{key.source} holds other keys too ({', '.join(others)})",
             f"edit it by hand, or leave {key.label!r} out with `kmi keys disable {key.label}`",
         )
-    if not args.yes and not _confirmed(app, f"Remove {key.source}? A copy is kept."):
-        raise RefusedError(f"{key.label!r} was not removed", "say --yes to remove it")
     if app.dry_run:
         app.screen.note(f"would remove {key.source}")
         app.screen.planned(action="remove", label=key.label, file=key.source)
         return EXIT_OK
+    if not args.yes and not _confirmed(app, f"Remove {key.source}? A copy is kept."):
+        raise RefusedError(f"{key.label!r} was not removed", "say --yes to remove it")
     data, _ = read_regular(key.source)
     stamp = utc_text(app.now()).replace(":", "").replace("-", "")
     kept = app.store.path("backups", "keys", f"{stamp}-{os.path.basename(key.source)}")
@@ -163,7 +164,7 @@ def rename(args: argparse.Namespace, app: App) -> int:
     data, _ = read_regular(key.source)
     new = relabelled(key.source, data, label)
     again = parse_auth_file(key.source, new, app.settings.upstream_base_url)
-    if [k.label for k in again.keys] != [label]:
+    if [(k.label, k.secret, k.command) for k in again.keys] != [(label, key.secret, key.command)]:
         raise KmiError(f"{key.source} can't be edited safely", "change the label by hand")
     if app.dry_run:
         app.screen.note(f"would rename {key.label!r} to {label!r}")

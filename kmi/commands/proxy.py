@@ -97,8 +97,9 @@ def _start(app: App) -> int:
     if _dry(app):
         return EXIT_OK
     app.require_keys()
+    app.store.check()
     started = ensure(app, how="background")
-    _record(app, "start", started.instance if started.fresh else None, pid=started.instance.pid)
+    _record(app, "start", None if started.fresh else started.instance, started.instance)
     _tell(app, started.instance, fresh=started.fresh)
     return EXIT_OK
 
@@ -170,12 +171,14 @@ def _foreground(args: argparse.Namespace, app: App) -> int:
     if _dry(app):
         return EXIT_OK
     report, by_hand = Report(args.report), args.report is None
-    if not by_hand:
+    if by_hand:
+        app.store.check()
+    else:
         app.audited = True  # who started it records it
 
     def announce(instance: Instance) -> None:
         if by_hand:
-            _record(app, "start", instance, pid=instance.pid)
+            _record(app, "start", None, instance)
         if by_hand and args.how == "foreground":
             _tell_here(app, instance)
         report.ready()
@@ -208,8 +211,9 @@ def stop(app: App, *, force: bool) -> int:
 
     if _would_stop(app):
         return EXIT_OK
+    app.store.check()
     stopped = end(app, force=force)
-    _record(app, "stop", stopped.instance, forced=stopped.killed)
+    _record(app, "stop", stopped.instance, None, forced=stopped.killed)
     screen = app.screen
     if screen.json:
         pid = None if stopped.instance is None else stopped.instance.pid
@@ -232,14 +236,20 @@ def restart(app: App, *, force: bool) -> int:
     # What would keep the new one from starting is told while the old one still serves.
     app.require_keys()
     check_listen(app.settings)
+    app.store.check()
     running = look(app.store.directory).instance
     if running is not None and running.how == "service":
         raise KmiError(
             app.words("proxy.of-service"), "systemctl --user restart kmi-proxy", code="service"
         )
     stopped = lifecycle.stop(app, force=force)
-    started = lifecycle.ensure(app, how="background")
-    _record(app, "restart", started.instance, before=_pid(stopped.instance), forced=stopped.killed)
+    try:
+        started = lifecycle.ensure(app, how="background")
+    except KmiError as error:
+        if stopped.instance is not None:
+            _record(app, "restart", stopped.instance, None, forced=stopped.killed, error=error.code)
+        raise
+    _record(app, "restart", stopped.instance, started.instance, forced=stopped.killed)
     _tell(app, started.instance, fresh=True, restarted=stopped.instance is not None)
     return EXIT_OK
 
@@ -256,12 +266,19 @@ def _would_stop(app: App) -> bool:
     return True
 
 
-def _record(app: App, action: str, instance: Instance | None, **fields: object) -> None:
-    """The one audit record; without an instance nothing was changed."""
+def _record(
+    app: App, action: str, before: Instance | None, after: Instance | None, **fields: object
+) -> None:
+    """The one audit record: which process served before, and which does now.
+
+    The lock is taken after the deed, for the proxy takes it, too; `Store.check` came before.
+    """
+    instance = after or before
     where = {} if instance is None else {"address": instance.base_url, "pid": instance.pid}
+    pids: dict[str, object] = {"before": _pid(before), "after": _pid(after)}
+    outcome = "unchanged" if pids["before"] == pids["after"] else "changed"
     with app.store.transaction() as transaction:
-        outcome = "unchanged" if instance is None else "changed"
-        app.audit(transaction, outcome, **{"action": action, **fields, **where})
+        app.audit(transaction, outcome, **{"action": action, **fields, **where, **pids})
 
 
 def _status(app: App) -> int:

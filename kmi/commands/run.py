@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kmi.app import App
 
 OPTIONS_WITH_VALUE = {"-k", "--key", "--strategy", "--client"}
-FLAGS = {"--pin", "--adopt", "--dry-run", "--proxy", "--proxy-stay"}
+FLAGS = {"--pin", "--adopt", "--dry-run", "--proxy", "--proxy-stay", "--retry"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +41,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--proxy-stay", action="store_true", help="the same; the proxy stays when its runs end"
+    )
+    parser.add_argument(
+        "--retry",
+        action="store_true",
+        help="one-shot runs: once more on another key, if the first fails before it answers",
     )
     parser.add_argument("--dry-run", action="store_true", help="show what would happen, and stop")
 
@@ -111,6 +116,10 @@ def run(args: RunArgs, app: App) -> int:
         if read_call(program.client, arguments).hands_off(program.client):
             return become(program.path, args.command, passed_env(app.env))
     client = program.client or default_client(app.env, app.wanted_client(args.client))
+    if args.retry:
+        from kmi.retrying import check_args as check_retry
+
+        check_retry(args, program, arguments)
     if args.proxy or "KMI_PROXY_RUN" in app.env:
         from kmi import proxied
 

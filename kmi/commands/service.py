@@ -7,8 +7,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from kmi.digest import sha256_hex
 from kmi.errors import EXIT_OK, ConfigError, KmiError, RefusedError
-from kmi.files import ensure_private_dir, read_regular, write_atomic
+from kmi.files import ensure_private_dir, read_regular, sweep_temporaries, write_atomic
 from kmi.paths import home
 from kmi.service_units import LABEL, MANAGERS, NAME, Service, origin, unit_text
 from kmi.settings import TABLE
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kmi.app import App
+    from kmi.store import Transaction
 
 #: Settings that a service must not take from the shell that installs it.
 _LEFT_OUT = {"KMI_DRY_RUN", "KMI_PLAIN", "KMI_NO_COLOR", "KMI_AUDIT_ACTOR"}
@@ -152,9 +154,10 @@ def _install(args: argparse.Namespace, app: App) -> int:
         app.screen.note(app.words("proxy.service-would-write", path=path))
         app.screen.planned(path=path, changed=changed)
         return EXIT_OK
-    if changed:
-        _write(path, text)
-    _audit(app, changed=changed, path=path, manager=args.manager)
+    with app.store.transaction() as transaction:
+        if changed:
+            _write(path, text)
+        _audit(app, transaction, there, text, path=path, manager=args.manager)
     app.screen.note(
         app.words("proxy.service-written" if changed else "proxy.service-same", path=path)
     )
@@ -175,15 +178,13 @@ def _uninstall(args: argparse.Namespace, app: App) -> int:
         app.screen.note(app.words("proxy.service-would-remove", path=path))
         app.screen.planned(path=path, changed=there is not None)
         return EXIT_OK
+    # The proxy takes the lock as it ends, so this does not wait for it under the lock.
+    app.store.check()
     code = _turn(args, app, path, changed=there is not None, on=False) if there else EXIT_OK
-    if there is not None:
-        try:
-            os.unlink(path)
-        except OSError as error:
-            raise RefusedError(
-                f"can't remove {path}: {error.strerror}", "check its owner and directory"
-            ) from None
-    _audit(app, changed=there is not None, path=path, manager=args.manager)
+    with app.store.transaction() as transaction:
+        if there is not None:
+            _remove(path)
+        _audit(app, transaction, there, None, path=path, manager=args.manager)
     gone = "proxy.service-missing" if there is None else "proxy.service-removed"
     app.screen.note(app.words(gone, path=path))
     return code
@@ -255,7 +256,9 @@ def _read(path: str) -> str | None:
 def _write(path: str, text: str) -> None:
     try:
         # The manager's own directories are for everybody to read, elsewhere; here they are new.
-        ensure_private_dir(os.path.dirname(path))
+        folder, name = os.path.split(path)
+        ensure_private_dir(folder)
+        sweep_temporaries(folder, name)
         write_atomic(path, text.encode())
     except OSError as error:
         raise RefusedError(
@@ -263,6 +266,22 @@ def _write(path: str, text: str) -> None:
         ) from None
 
 
-def _audit(app: App, *, changed: bool, **fields: str) -> None:
-    with app.store.transaction() as transaction:
-        app.audit(transaction, "changed" if changed else "unchanged", **fields)
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError as error:
+        raise RefusedError(
+            f"can't remove {path}: {error.strerror}", "check its owner and directory"
+        ) from None
+
+
+def _audit(
+    app: App, transaction: Transaction, before: str | None, after: str | None, **fields: str
+) -> None:
+    """The one record; the files by their hashes."""
+    outcome = "unchanged" if before == after else "changed"
+    app.audit(transaction, outcome, before=_hash(before), after=_hash(after), **fields)
+
+
+def _hash(text: str | None) -> str | None:
+    return None if text is None else sha256_hex(text.encode("utf-8", "surrogateescape"))

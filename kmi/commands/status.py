@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from kmi.errors import EXIT_OK
+from kmi.errors import EXIT_OK, KmiError
 from kmi.health import left, status_of
 from kmi.health_text import bar, filled, percent
 from kmi.project_words import binding_document, binding_lines
@@ -106,6 +108,7 @@ def _document(
         "payment_block_seconds": settings.payment_block_s,
         "last_health_refresh": _time(_last_refresh(state)),
         "upstream": str(settings.upstream_base_url),
+        "proxy": _proxy(app),
         **binding_document(app, app.project),
         "directories": {"auths": settings.auths_dir, "state": settings.state_dir},
         "clients": {
@@ -121,6 +124,19 @@ def _document(
         "counts": {"total": len(keys), **counts},
         "keys": keys,
     }
+
+
+def _proxy(app: App) -> dict[str, Any]:
+    """Whether the proxy runs, and where; what is wrong with it is told by `kmi proxy status`."""
+    running = None
+    if os.path.lexists(app.store.path("proxy.json")):
+        from kmi.proxy.instance import look as look_at_proxy
+
+        with suppress(KmiError):
+            running = look_at_proxy(app.store.directory).instance
+    if running is None:
+        return {"running": False, "address": None, "pid": None}
+    return {"running": True, "address": running.base_url, "pid": running.pid}
 
 
 def _last_refresh(state: State) -> float | None:
@@ -158,6 +174,9 @@ def _print(
     read_at = _last_refresh(state)
     if read_at is not None:
         screen.data("  " + words("status.refreshed", when=words.ago(read_at, now)))
+    proxy = _proxy(app)
+    if proxy["running"]:
+        screen.data("  " + words("status.proxy", address=proxy["address"], pid=proxy["pid"]))
     for line in binding_lines(app, app.project):
         screen.data(f"  {line}")
     if not keys:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmi.backup_secrets import hidden_ids, revealed
-from kmi.config_file import ChangedError, fingerprint, replace_config
+from kmi.config_file import ChangedError, fingerprint, remove_config, replace_config
 from kmi.errors import EXIT_OK, ConfigError, KmiError, TryLaterError
 from kmi.kimi_config import apply_edits, parse_config
 from kmi.kimi_edits import undo_edits
@@ -120,7 +120,7 @@ def _before(app: App, snapshot: Snapshot, entry: Undo) -> bytes | None:
     """
     untouched = snapshot.raw is not None and fingerprint(snapshot.raw) == entry.written
     if entry.kind == "create":
-        if untouched:
+        if untouched or snapshot.raw is None:  # or gone: an undo was killed before it said so
             return None
         raise ConfigError(
             f"{snapshot.path} was made by kmi, and changed since; it is not removed",
@@ -139,12 +139,10 @@ def _put(app: App, snapshot: Snapshot, raw: bytes | None, by_command: set[str]) 
     if raw == snapshot.raw:
         return
     app.backups.save(snapshot, app.now(), by_command)
-    if raw is not None:
+    if raw is None:
+        remove_config(snapshot)
+    else:
         replace_config(snapshot, raw)
-        return
-    import os
-
-    os.unlink(snapshot.target)
 
 
 def _remember(

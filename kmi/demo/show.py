@@ -1,7 +1,8 @@
 """The demonstration: three keys, one of which works, and a client that ends up on it.
 
 Everything happens in a temporary directory and on loopback: a home, a config with comments, a fake
-Kimi API. The client is the real `kimi` where one that works is on PATH, else the stand-in.
+Kimi API. The client is the real `kimi` where one that works is on PATH, else the stand-in. The same
+place can be had to try things in, with a shell.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from kmi.auth_writing import env_text
 from kmi.client_args import CLI, CODE
 from kmi.clients import check_not_tombstone, find_program
 from kmi.demo import stand_in as stand_in_module
-from kmi.demo.fake_api import Behaviour, FakeKimi, quota_403, rate_429
+from kmi.demo.fake_api import Behaviour, FakeKimi, quota_403, rate_429, usage_windows
 from kmi.errors import EXIT_FAILURE, EXIT_OK, KmiError
 from kmi.files import ensure_private_dir, write_atomic
 from kmi.masking import config_diff
@@ -36,6 +37,10 @@ KEYS = {
 }
 PROMPT = "Say hello."
 ANSWER = "Hello! This answer was paid for by the key 'team'."
+#: When the windows of 5 hours, 7 days and the month start anew, some seconds beyond a full minute.
+RESETS_IN_S = (5090.0, 3.13 * 86400.0, 17.3 * 86400.0)
+#: How long the second key asks to wait: longer than anybody takes for the tutorial.
+LIMITED_S = 3650
 #: A client that has not answered by then hangs.
 CLIENT_TIMEOUT_S = 120
 
@@ -61,13 +66,34 @@ def show(env: Mapping[str, str], screen: Screen, *, stand_in: bool) -> int:
     Returns:
         0 when the answer came, on the good key, and the config was as promised.
     """
-    behaviours = {
-        KEYS["work"]: quota_403(),
-        KEYS["home"]: rate_429(retry_after="60"),
-        KEYS["team"]: Behaviour(text=ANSWER),
-    }
-    with tempfile.TemporaryDirectory(prefix="kmi-demo-") as place, FakeKimi(behaviours) as fake:
+    with _place() as place, FakeKimi(_behaviours()) as fake:
         return _Demo(env, screen, os.path.realpath(place), fake, stand_in=stand_in).run()
+
+
+def try_out(env: Mapping[str, str], screen: Screen) -> int:
+    """Start ``$SHELL`` in the same place, with the stand-in as `kimi`, until it ends.
+
+    Returns:
+        0, whatever the shell's last command said.
+    """
+    with _place() as place, FakeKimi(_behaviours()) as fake:
+        return _Demo(env, screen, os.path.realpath(place), fake, stand_in=True).try_out()
+
+
+def _place() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="kmi-demo-")
+
+
+def _behaviours() -> dict[str, Behaviour]:
+    """One key whose five hours are spent, one that is asked too often, and one that works."""
+    spent = usage_windows(1.0, 0.52, 0.2, user="work", resets_in=RESETS_IN_S)
+    limited = usage_windows(0.38, 0.71, 0.4, user="home", resets_in=RESETS_IN_S)
+    good = usage_windows(0.19, 0.12, 0.08, user="team", resets_in=RESETS_IN_S)
+    return {
+        KEYS["work"]: quota_403(usages=spent),
+        KEYS["home"]: rate_429(retry_after=str(LIMITED_S), usages=limited),
+        KEYS["team"]: Behaviour(text=ANSWER, usages=good),
+    }
 
 
 class _Demo:
@@ -124,12 +150,16 @@ class _Demo:
                 self.screen.data(f"no real client: {error.message}")
         path = os.path.join(self.bin, "kimi")
         script = stand_in_module.__file__
-        call = f'exec {shlex.quote(sys.executable)} {shlex.quote(script)} "$@"\n'
-        write_atomic(path, f"#!/bin/sh\n{call}".encode(), mode=0o700)
+        self._program(path, script)
         self.env["PATH"] = self.bin + os.pathsep + self.env.get("PATH", os.defpath)
         self.env["KMI_CLIENT"] = CLI
         self.screen.data("client: the stand-in that kmi ships")
         return CLI, ["kimi", "--print", "-p", PROMPT]
+
+    def _program(self, path: str, *words: str) -> None:
+        """Write a program that starts this Python with these words."""
+        call = f'exec {shlex.join([sys.executable, *words])} "$@"\n'
+        write_atomic(path, f"#!/bin/sh\n{call}".encode(), mode=0o700)
 
     def _works(self, path: str) -> bool:
         try:
@@ -164,6 +194,29 @@ class _Demo:
         restored = self._read() == before
         self.screen.data()
         return self._verdict(code == 0, used == [KEYS["team"]], restored)
+
+    def try_out(self) -> int:
+        """Start a shell here, and clear up behind it."""
+        self._write_files()
+        self._program(os.path.join(self.bin, "kmi"), "-m", "kmi")
+        # Any free port, for the usual one may be that of a proxy of the user's.
+        self.env.update(KMI_PROXY_LISTEN="127.0.0.1:0", PS1="kmi-demo$ ")
+        self.screen.data("a throw-away home with three keys, on a fake API on this machine")
+        self.screen.data("try: kmi keys, kmi run -- kimi, kmi health; `exit` removes it all")
+        self.screen.flush()
+        process = subprocess.Popen(
+            [self.env.get("SHELL") or "/bin/sh"], env=self.env, cwd=self.home
+        )
+        while True:
+            try:
+                process.wait()
+                break
+            except KeyboardInterrupt:  # for the shell, which may be in the same process group
+                continue
+        if os.path.exists(os.path.join(self.env["KMI_STATE_DIR"], "proxy.json")):
+            self._kmi("proxy", "stop")
+        self.screen.data("the throw-away home is removed; nothing of yours was read or written")
+        return EXIT_OK
 
     def _write_files(self) -> None:
         auths = self.env["KMI_AUTHS_DIR"]

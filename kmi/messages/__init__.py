@@ -9,14 +9,18 @@ where they arise; their Russian is in `messages.russian`. Pure data; how it is p
 
 from __future__ import annotations
 
+from functools import cache
+
 #: Every subject.
 SUBJECTS = (
-    *("binding", "check", "doctor", "health", "mode", "proxy", "reason", "rotate", "run"),
-    *("status", "swap", "trace", "unit", "why"),
+    *("binding", "check", "doctor", "health", "migrate", "mode", "plugin"),
+    *("proxy", "reason"),
+    *("rotate", "run", "simulate", "status", "swap", "trace", "unit", "usage", "why"),
 )
 LOCALES = ("en", "ru")
 
 
+@cache
 def catalogue(subject: str) -> dict[str, tuple[str, str]]:
     """The table of a subject."""
     from importlib import import_module

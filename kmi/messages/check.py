@@ -220,6 +220,10 @@ MESSAGES = {
         "was left behind by a killed kmi; it may hold a key",
         "остался от прерванного kmi; в нём может быть ключ",
     ),
+    "check.strangers": (
+        "not kmi's own, and left alone: {names}",
+        "не из файлов kmi, оставлено как есть: {names}",
+    ),
     "check.pins-old": (
         "private configs of runs that ended long ago: {count}; each holds a key",
         "личные конфиги давно завершённых запусков: {count}; в каждом ключ",
@@ -272,6 +276,10 @@ MESSAGES = {
     "check.shell-unknown": (
         "SHELL names {name}, which kmi has nothing for",
         "SHELL называет {name}, для неё у kmi ничего нет",
+    ),
+    "check.shell-unset": (
+        "SHELL is not set, so the line of `kmi init` is not looked for",
+        "SHELL не задана, строка `kmi init` не ищется",
     ),
     "check.no-hook": (
         "not set up in {name}; this line in {path} does it: {line}",

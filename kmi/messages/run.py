@@ -41,8 +41,10 @@ MESSAGES = {
     "run.would-start": ("would start {path}", "запустил бы {path}"),
     "run.detail": ("{label} ({mode}): {why}", "{label} ({mode}): {why}"),
     "run.reset-hint": (
-        "`kmi keys reset LABEL` clears a block, `kmi keys check` asks upstream",
-        "`kmi keys reset LABEL` снимет блокировку, `kmi keys check` спросит сервер",
+        "`kmi keys reset` clears a block, `kmi keys enable` brings a disabled key back, "
+        "`kmi keys check` asks upstream",
+        "`kmi keys reset` снимет блокировку, `kmi keys enable` вернёт выключенный ключ, "
+        "`kmi keys check` спросит сервер",
     ),
     "run.first-back": (
         "the first is back in {span} ({time})",

@@ -35,6 +35,14 @@ MESSAGES = {
         "автоматическая смена включена, но её запрещает KMI_AUTO_ROTATE_ALLOWED=0",
     ),
     "status.refreshed": ("quotas were read {when}", "квоты прочитаны {when}"),
+    "status.proxy": (
+        "the proxy runs at {address} (process {pid})",
+        "прокси работает на {address} (процесс {pid})",
+    ),
     "status.left": ("left", "остаток"),
+    "status.adopt-hint": (
+        "(runs get a key beside it; `kmi use LABEL --adopt` puts one into the config, too)",
+        "(запуски получают ключ помимо него; `kmi use LABEL --adopt` поставит ключ и в конфиг)",
+    ),
     "status.swap-hint": ("(`kmi use LABEL` swaps a key in)", "(`kmi use LABEL` поставит ключ)"),
 }

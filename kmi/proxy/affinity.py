@@ -138,6 +138,11 @@ def _hash(kind: bytes, name: bytes) -> bytes:
     return blake2b(name, digest_size=8, person=kind).digest()
 
 
+def short_name(session: str) -> str:
+    """What the trace calls the session of a ``prompt_cache_key``: 8 hex digits of its hash."""
+    return _hash(b"c", session.encode("utf-8", "surrogatepass")).hex()[:8]
+
+
 class Seat(NamedTuple):
     """Which key a session has, and when it was last asked for, in monotonic seconds."""
 

@@ -34,7 +34,6 @@ REASONS = {
     502: b"Bad Gateway",
     503: b"Service Unavailable",
     504: b"Gateway Timeout",
-    505: b"HTTP Version Not Supported",
 }
 #: What every answer of kmi's own has.
 OWN_FIELDS = (b"content-type", b"content-length", b"server", b"cache-control",

@@ -35,6 +35,7 @@ REPLAY_TOTAL_BYTES = 256_000_000
 #: Bytes of a next request that are read while one is being answered.
 AHEAD_BYTES = 65536
 WRITE_HIGH_BYTES = 256 * 1024
+TOO_SLOW = "the request did not arrive in time"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 #: The socket option by which a connection ends with a reset: linger, for no time.
 _RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
@@ -174,7 +175,7 @@ class Client(asyncio.Protocol):
 
     def _start(self, head: RequestHead, body: bytes, ahead: bytes, *, missing: int = 0) -> None:
         """The request is whole (or too large to keep): answer it, or ask upstream."""
-        self.deadline = None
+        self.deadline = self._desk.mono() + BODY_TIMEOUT_S if missing else None
         self._ahead = ahead
         self._chunks = None
         if not missing and self._site.answer(self, head):
@@ -186,9 +187,21 @@ class Client(asyncio.Protocol):
         """Bytes that come while a request is being answered."""
         if exchange.missing:
             part, data = data[: exchange.missing], data[exchange.missing :]
+            whole = len(part) == exchange.missing
+            self.deadline = None if whole else self._desk.mono() + BODY_TIMEOUT_S
             exchange.upload(part)
         if data:
             self._keep_ahead(data)
+
+    def hold_upload(self, held: bool) -> None:
+        """Read no more of a large body, or go on; meanwhile the client is not at fault."""
+        exchange = self.exchange
+        owed = not held and exchange is not None and exchange.missing
+        self.deadline = self._desk.mono() + BODY_TIMEOUT_S if owed else None
+        if held:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
 
     def _keep_ahead(self, data: bytes) -> None:
         """Keep bytes of a request whose turn has not come."""
@@ -287,4 +300,6 @@ class Client(asyncio.Protocol):
         elif self._head is None and not self._ahead:
             self.transport.close()
         elif self.exchange is None:
-            self.refuse(Refusal(408, "too-slow", "the request did not arrive in time"))
+            self.refuse(Refusal(408, "too-slow", TOO_SLOW))
+        else:
+            self.exchange.too_slow(TOO_SLOW)

@@ -48,6 +48,7 @@ class Desk:
         picker: which key a request gets.
         tally: what was served.
         lessons: what was learnt and is not in ``state.json`` yet, for the keeper to take.
+        on_error: called when an error was learnt.
         successes: by key id: how many, when the last one came, when it was sent.
         asks_usage: key ids whose last error one `/usages` answer would explain.
         refusals: requests that were not served at all, by the word for it; a handful of words.
@@ -76,6 +77,7 @@ class Desk:
         self.limits = Limits(rules.caps)
         self.limits.own_caps(_own_caps(view))
         self.lessons: list[Lesson] = []
+        self.on_error: Callable[[], None] = lambda: None
         self.successes: dict[str, tuple[int, float, float]] = {}
         self.kept_bytes = 0
         self.draining = False
@@ -224,6 +226,7 @@ class Desk:
             self.asks_usage.add(key.key_id)
         self.lessons.append(lesson)
         self.picker.learn(lesson)
+        self.on_error()
 
     def served(self, exchange: Exchange, key: ApiKey, sent_at: float) -> None:
         """An upstream answered well."""

@@ -129,7 +129,7 @@ class Exchange(Account):
         connection.transport.writelines((first, self.body))
         if not self._replayable:
             self.body = b""  # it can't be sent again, and so needs not be kept
-            self._client.transport.resume_reading()
+            self._client.hold_upload(False)
 
     def upload(self, part: bytes) -> None:
         """A part of a body that is too large to be kept."""
@@ -139,14 +139,11 @@ class Exchange(Account):
             return
         self.body += part
         if len(self.body) > AHEAD_BYTES:
-            self._client.transport.pause_reading()
+            self._client.hold_upload(True)
 
     def upload_paused(self, paused: bool) -> None:
         """The upstream is slower than the client, or has caught up."""
-        if paused and self.missing:
-            self._client.transport.pause_reading()
-        else:
-            self._client.transport.resume_reading()
+        self._client.hold_upload(paused and self.missing > 0)
 
     # The way back.
 
@@ -176,8 +173,15 @@ class Exchange(Account):
             return
         verdict = self._desk.verdict(incoming.head.status, incoming.text, key)
         self._desk.learn_error(key, verdict, self._sent_at, incoming.head)
-        if not self._again(verdict):
-            self._verdict = verdict.name
+        if self._again(verdict):
+            return
+        self._verdict = verdict.name
+        if incoming.tells(key.secret or ""):
+            # The client has the proxy's token, and is not to learn the key from an answer.
+            self._let_go(reusable=incoming.reusable)
+            status = incoming.head.status if incoming.is_error else 502
+            self.reply(status, verdict.name, f"the upstream said: {verdict.text}")
+        else:
             self._commit()
 
     def _again(self, verdict: Verdict) -> bool:
@@ -320,12 +324,20 @@ class Exchange(Account):
         self._let_go(reusable=False)
         self.reply(502, "upstream", text)
 
-    def _cut(self) -> None:
+    def _cut(self, verdict: str = "cut") -> None:
         """The upstream ended in the middle: so must the client's connection."""
         self._let_go(reusable=False)
         answer = self._incoming.head
-        self._close(answer.status if answer is not None else 0, "cut")
+        self._close(answer.status if answer is not None else 0, verdict)
         self._client.abort()
+
+    def too_slow(self, text: str) -> None:
+        """The client has stopped sending in the middle of a large body."""
+        if self._first_s is not None:
+            self._cut("too-slow")
+        else:
+            self._let_go(reusable=False)
+            self.reply(408, "too-slow", text)
 
     def reply(self, status: int, code: str, text: str, *, wait_s: int = 0, **kmi: object) -> None:
         """Answer in the upstream's place."""

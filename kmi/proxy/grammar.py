@@ -39,7 +39,7 @@ class BadMessage(Exception):  # noqa: N818 - not always an error of kmi's side
     """A message that is not taken: answer, and close the connection.
 
     Attributes:
-        status: what to answer: 400, 413 (body), 414 (request line), 431 (head), 505 (version); 502
+        status: what to answer: 400, 413 (body), 414 (request line), 431 (head); 502
             when it came from upstream.
         reason: what is wrong, in plain words, with nothing of the message in it.
     """
@@ -60,7 +60,7 @@ def request_fault(data: bytes) -> BadMessage:
         return BadMessage(400, _line_fault(first) or "the request line is malformed")
     method, target, version = match.groups()
     if version:
-        return BadMessage(505, "only HTTP/1.1 and HTTP/1.0 are spoken")
+        return BadMessage(400, "only HTTP/1.1 and HTTP/1.0 are spoken")
     if method.upper() in (b"CONNECT", b"TRACE"):
         return BadMessage(400, "CONNECT and TRACE are not offered")
     if not target.startswith(b"/"):

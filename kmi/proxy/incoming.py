@@ -113,6 +113,14 @@ class Incoming:
         """Whether the end of the connection is the end of the body."""
         return self.head is not None and self.head.framing is Framing.CLOSE
 
+    def tells(self, secret: str) -> bool:
+        """Whether the error, as far as it is known, repeats a part of a key in any form."""
+        from kmi.redaction import without
+
+        head = b"" if self.head is None else self.head.reason + b" " + self.head.fields
+        text = (head + b"\n" + self.text).decode("latin-1")
+        return without(text, secret) != text
+
     def track(self, data: bytes) -> int:
         """How many bytes of ``data`` belong to the body; for an answer that is handed on.
 

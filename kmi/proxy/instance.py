@@ -85,7 +85,12 @@ def look(directory: str) -> Sight:
 
 
 def read_record(directory: str) -> Instance | None:
-    """The record, of a living proxy or not; None when there is none, or it can't be read."""
+    """The record, of a living proxy or not; None when there is none, or it is damaged.
+
+    Raises:
+        ConfigError: it is of a newer schema.
+        RefusedError: the system refuses to let it be read.
+    """
     path = os.path.join(directory, RECORD)
     try:
         data, _ = read_regular(path)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kmi.app import App
     from kmi.model import ApiKey
     from kmi.proxy.desk import Rules
+    from kmi.proxy.sighting import Stamp
     from kmi.proxy.view import View
     from kmi.state import State
 
@@ -48,12 +49,21 @@ class Batch(NamedTuple):
     ask: frozenset[str]
 
 
+#: Nothing new, but a wish that the disk be looked at.
+_NUDGE = Batch(0, [], frozenset())
+
+
 class Sight(NamedTuple):
-    """What the keeper hands back: a view, its rules, and up to which batch it holds."""
+    """What the keeper hands back: a view, its rules, and up to which batch it holds.
+
+    Attributes:
+        state: what `sighting.stamp` said of ``state.json`` before it was read.
+    """
 
     view: View
     rules: Rules
     saved: int
+    state: Stamp
 
 
 class Keeper:
@@ -108,7 +118,7 @@ class Keeper:
         self._stamps = stamps(self._app)
         view, self._rules = look(self._app, self._programs)
         self._note(view)
-        return Sight(view, self._rules, 0)
+        return Sight(view, self._rules, 0, self._stamps.state)
 
     def _note(self, view: View) -> None:
         """Keep what the next look needs, and log what is newly wrong."""
@@ -125,6 +135,10 @@ class Keeper:
     def submit(self, batch: Batch) -> None:
         """Hand over what was learnt."""
         self._inbox.put(batch)
+
+    def nudge(self) -> None:
+        """Look now."""
+        self._inbox.put(_NUDGE)
 
     def stop(self, timeout_s: float = 12.0) -> None:
         """Write what is left, and end; the lock may have to be waited for."""
@@ -168,7 +182,7 @@ class Keeper:
             while True:
                 if batch is None:
                     self._ended = True
-                else:
+                elif batch is not _NUDGE:
                     self._unsaved += batch.lessons
                     self._ask |= batch.ask
                     self._taken = batch.number
@@ -235,7 +249,7 @@ class Keeper:
         self._app, self._rules, self._stamps = app, rules, now
         self._note(view)
         self._complaint = ""
-        self._publish(Sight(view, rules, self._saved))
+        self._publish(Sight(view, rules, self._saved, now.state))
 
     def _ask_upstream(self) -> None:
         ask, self._ask = self._ask, frozenset()

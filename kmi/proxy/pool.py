@@ -8,7 +8,6 @@ patience; whatever arrives on an idle one ends it.
 from __future__ import annotations
 
 import asyncio
-import os
 import select
 from typing import TYPE_CHECKING, Callable, Protocol
 
@@ -221,24 +220,14 @@ class Pool:
 
 
 def failure_words(error: BaseException | None) -> str:
-    """Why a connection failed, for people; never the error's own text where it could be theirs."""
-    import socket
-    import ssl
-
+    """Why a connection failed, for people."""
+    from kmi.connection_words import connection_words
     from kmi.error_texts import evidence
     from kmi.errors import KmiError
 
     if isinstance(error, KmiError):
         return evidence(error.message)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {evidence(error.verify_message)}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {evidence(str(error.reason or 'no reason given')).lower()}"
-    if isinstance(error, socket.gaierror):
-        return "host not found"
-    if isinstance(error, TimeoutError):
-        return "no connection in time"
-    if isinstance(error, OSError):
-        # asyncio's own text has the address in it.
-        return os.strerror(error.errno).lower() if error.errno else "no connection"
-    return "the connection ended without an answer"
+    words = connection_words(error)
+    if not words and isinstance(error, OSError):
+        words = "no connection"
+    return words or "the connection ended without an answer"

@@ -26,8 +26,8 @@ class Served(NamedTuple):
         session: 8 hex digits of the session's hash; "" when it names none.
         status: what the client was answered; 0 when it went away before that.
         verdict: "ok", the verdict on the last answer ("quota-5h"), or why kmi answered itself:
-            "all-out", "queue-full", "limited", "upstream", "cut" (upstream died in the body),
-            "gone" (the client did).
+            "all-out", "queue-full", "limited", "too-slow", "upstream", "cut" (upstream died in the
+            body), "gone" (the client did).
         code: why that key: "session", the code of a Decision ("active", "best", "next", "only",
             "probe"), or "retry".
         tried: the attempts before the last one, as (label, verdict).

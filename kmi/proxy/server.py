@@ -19,6 +19,7 @@ from kmi.proxy.keeper import LESSONS_MAX, Batch, Keeper, Sight
 from kmi.proxy.listening import BACKLOG, allow_files, bind, has_terminal
 from kmi.proxy.picker import Lesson
 from kmi.proxy.quota import aggregated
+from kmi.proxy.sighting import stamp
 from kmi.proxy.site import CONNECTIONS_MAX, Page, Site
 from kmi.proxy.tally import Tally
 from kmi.urls import is_loopback
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kmi.app import App
+    from kmi.proxy.sighting import Stamp
     from kmi.proxy.status import Live
 
 #: How long streams may go on after SIGTERM.
@@ -112,9 +114,10 @@ class Server:
         self._listener: asyncio.AbstractServer
         self._address = (options.host, options.port)
         self._started_at = app.now()
+        self._seen: Stamp = None
         self._batch = 0
         self._handed: list[Batch] = []
-        self._next_success = self._next_sweep = 0.0
+        self._next_success = self._next_sweep = self._handed_at = 0.0
         self._unwritten = b""
         self._had_runs = False
         self._terminal = has_terminal()
@@ -125,7 +128,9 @@ class Server:
         self._loop.set_exception_handler(self._bug)
         self._end = asyncio.Event()
         first = self._keeper.first()
+        self._seen = first.state
         self._desk = Desk(first.view, first.rules, self._tally, self._tls_context)
+        self._desk.on_error = self._hurry
         allow_files(2 * CONNECTIONS_MAX + 256)
         listening = bind(self._options.host, self._options.port)
         self._address = listening.getsockname()[:2]
@@ -136,8 +141,8 @@ class Server:
         self._keeper.start()
         self._watch_signals()
         self._tick()
-        ready(*self._address)
         self._log({"event": "proxy-started", "address": f"{self._address[0]}:{self._address[1]}"})
+        ready(*self._address)
         if any(key.base_url.scheme == "https" for key in first.view.keys):
             self._tls_context()
         await self._end.wait()
@@ -162,8 +167,10 @@ class Server:
 
     def _healthz(self) -> Page:
         status = "draining" if self._desk.draining else "ok"
-        body = answers.document({"status": status, "server": "kmi", "version": __version__})
-        return 200, b"application/json", body, []
+        if stamp(self._app.store.state_file) != self._seen:
+            self._keeper.nudge()  # a command that wrote it waits (`abreast`)
+        words = {"status": status, "server": "kmi", "version": __version__, "state": self._seen}
+        return 200, b"application/json", answers.document(words), []
 
     def _page(self) -> Page:
         from kmi.proxy.page import page
@@ -241,9 +248,16 @@ class Server:
             self._loop.call_soon_threadsafe(self._take, sight)
 
     def _take(self, sight: Sight) -> None:
+        self._seen = sight.state
         self._handed = [batch for batch in self._handed if batch.number > sight.saved]
         unsaved = [lesson for batch in self._handed for lesson in batch.lessons]
         self._desk.replace_view(sight.view, unsaved + self._desk.lessons, sight.rules)
+
+    def _hurry(self) -> None:
+        """The next run may begin now: an error waits for no tick, unless another one just came."""
+        now = self._loop.time()
+        if now >= self._handed_at + TICK_S:
+            self._loop.call_soon(self._hand_over, now)
 
     def _hand_over(self, now: float, *, everything: bool = False) -> None:
         """Give the keeper what was learnt since the last time."""
@@ -261,6 +275,7 @@ class Server:
         if not lessons:
             return
         self._batch += 1
+        self._handed_at = now
         ask, desk.asks_usage = frozenset(desk.asks_usage), set()
         batch = Batch(self._batch, lessons, ask)
         self._handed.append(batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from kmi.errors import KmiError
 from kmi.proxy.desk import Rules
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from kmi.state import Active, State
 
 
+#: Time of change (ns), size and inode of a file; None when it can't be looked at.
+Stamp = Optional[tuple[int, int, int]]
 #: A program that gave no key is run again after so long: it may ask a person something each time.
 PROGRAM_RETRY_S = 60.0
 
@@ -29,7 +31,7 @@ class Stamps(NamedTuple):
     """What changes when something was written that a view is made of."""
 
     files: tuple[object, ...]
-    state: object
+    state: Stamp
 
 
 class Programs:
@@ -89,7 +91,7 @@ def stamps(app: App) -> Stamps:
     """The times, sizes and inodes of everything that a view is made of."""
     settings = app.settings
     paths = [settings.env_path, app.store.path("patterns.toml"), *_below(settings.auths_dir)]
-    return Stamps(tuple((path, _stamp(path)) for path in paths), _stamp(app.store.state_file))
+    return Stamps(tuple((path, stamp(path)) for path in paths), stamp(app.store.state_file))
 
 
 def _below(folder: str) -> Iterator[str]:
@@ -105,7 +107,8 @@ def _below(folder: str) -> Iterator[str]:
         return
 
 
-def _stamp(path: str) -> tuple[int, int, int] | None:
+def stamp(path: str) -> Stamp:
+    """What changes when a file is written."""
     try:
         status = os.stat(path)
     except OSError:

@@ -166,3 +166,20 @@ def test_all_sessions_move_at_once_and_grow_no_younger() -> None:
     found = [seats.find(bytes([number]), 10.0) for number in range(10)]
     assert [seat and seat.key_id for seat in found] == ["b"] * 10
     assert seats.find(b"\x00", TTL_S + 0.5) is None
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        b'{"messages":[{"role":"user"',  # no end of the object
+        b'{"messages":[{"role":"us',  # none of a string
+        b'{"messages":[{"content":"x","role":"assistant"},{"role":"tool"',
+    ],
+)
+def test_a_body_that_is_cut_off_gives_what_is_there(cut: bytes) -> None:
+    assert first_user_message(cut) == (cut[cut.index(b"{", 1) :] if b'"user"' in cut else b"")
+
+
+def test_only_the_first_messages_are_walked_over() -> None:
+    many = chat(*[{"role": "system", "content": "x"}] * 200, user("late"))
+    assert first_user_message(many) == b""

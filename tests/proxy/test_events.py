@@ -109,3 +109,8 @@ def test_the_last_event_before_the_end() -> None:
     tail = b'tial"}\n\ndata: {"error": {"message": "x"}}\n\ndata: [DONE]\n\n'
     assert last_event(tail) == b'{"error": {"message": "x"}}'
     assert last_event(b"") == b""
+
+
+def test_an_event_without_data_is_passed_over() -> None:
+    assert first_event(b"event: ping\n\nid: 3\n\ndata: x\n\n") == b"x"
+    assert first_event(b"event: ping\n\n") is None

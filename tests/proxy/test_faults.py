@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import resource
 import select
-import shutil
 import signal
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+import trustme
 
-from kmi.proxy.pool import Pool, failure_words
+from kmi.proxy.pool import Pool
 from kmi.urls import parse_base_url
 from tests.conftest import World, secret_of
 from tests.proxy.harness import (
@@ -445,68 +445,92 @@ def test_a_client_that_goes_while_it_uploads(single: Running) -> None:
 # TLS.
 
 
+class Authority(NamedTuple):
+    """One that made certificates: its own in a file, and what servers may show, good and bad."""
+
+    path: str
+    shown: dict[str, ssl.SSLContext]
+
+
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Certificates that are their own authority: for this host, and for another one."""
-    tool = shutil.which("openssl")
-    if tool is None:
-        pytest.skip("makes certificates with openssl, which is not installed")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An authority; one of the certificates is another one's, and one nobody's."""
+    ca, stranger = trustme.CA(), trustme.CA()
+    then = datetime.datetime(2001, 1, 1, tzinfo=datetime.timezone.utc)
+    later = then + datetime.timedelta(days=1)
+    leaves = {
+        "right": ca.issue_cert("127.0.0.1"),
+        "wrong name": ca.issue_cert("example.com"),
+        "expired": ca.issue_cert("127.0.0.1", not_before=then, not_after=later),
+        "a stranger's": stranger.issue_cert("127.0.0.1"),
+    }
+    shown = {name: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) for name in (*leaves, "self-signed")}
+    for name, leaf in leaves.items():
+        leaf.configure_cert(shown[name])
     folder = tmp_path_factory.mktemp("tls")
-    for name, names in (("right", "IP:127.0.0.1,DNS:localhost"), ("wrong", "DNS:example.com")):
-        subprocess.run(
-            [tool, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-             "-nodes", "-days", "2", "-subj", "/CN=test", "-addext", f"subjectAltName={names}",
-             "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"],
-            check=True, capture_output=True,
-        )  # fmt: skip
-    return folder
+    ca.cert_pem.write_to_path(str(folder / "ca.pem"))
+    stranger.private_key_pem.write_to_path(str(folder / "own.pem"))
+    stranger.cert_pem.write_to_path(str(folder / "own.pem"), append=True)
+    shown["self-signed"].load_cert_chain(folder / "own.pem")
+    return Authority(str(folder / "ca.pem"), shown)
 
 
-def tls_upstream(folder: Path, name: str) -> Upstream:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
-    return Upstream(lambda own: context.wrap_socket(own, server_side=True))
+#: The proxy in a world in which this authority is one of those that certifi knows.
+TRUSTING = """
+import sys
+import certifi
+certifi.where = lambda: {path!r}
+from kmi.__main__ import main
+sys.argv = ["kmi", "proxy", "start", "--foreground"]
+sys.exit(main())
+"""
+BAD = {
+    "wrong name": "not valid for",
+    "expired": "has expired",
+    "a stranger's": "unable to get local issuer",
+    "self-signed": "self",
+}
 
 
-def test_a_certificate_that_nobody_vouches_for_gets_no_key(
-    certificates: Path, tmp_path: Path
+def test_an_upstream_with_a_bad_certificate_gets_no_key(
+    authority: Authority, tmp_path: Path
+) -> None:
+    shows = ["right"]
+
+    def wrap(own: socket.socket) -> socket.socket:
+        return authority.shown[shows[-1]].wrap_socket(own, server_side=True)
+
+    world = World(tmp_path)
+    with Upstream(wrap) as upstream:
+        world.add_key("one", UPSTREAM_BASE_URL=upstream.base_url)
+        code = TRUSTING.format(path=authority.path)
+        with Proxy(world, command=own_words(code), env={"KMI_PROXY_RETRY_BASE_MS": "1"}) as proxy:
+            for name, says in BAD.items():
+                shows.append(name)
+                found = proxy.ask(proxy.request())
+                assert found.status == 502, name
+                message = found.document["error"]["message"]
+                assert "certificate is not accepted" in message
+                assert says in message
+                assert upstream.seen == []
+            shows.append("right")  # the control
+            assert proxy.ask(proxy.request()).status == 200
+    assert len(upstream.seen) == 1
+
+
+def test_what_other_programs_are_told_to_trust_is_not_for_the_keys(
+    authority: Authority, tmp_path: Path
 ) -> None:
     world = World(tmp_path)
-    # What other programs are told to trust is not for the keys.
-    extra = {"SSL_CERT_FILE": str(certificates / "right.pem")}
-    with tls_upstream(certificates, "right") as upstream:
+    right = authority.shown["right"]
+    with Upstream(lambda own: right.wrap_socket(own, server_side=True)) as upstream:
         world.add_key("one", UPSTREAM_BASE_URL=upstream.base_url)
-        with Proxy(world, env=extra) as proxy:
+        with Proxy(world, env={"SSL_CERT_FILE": authority.path}) as proxy:
             for _ in range(2):
                 found = proxy.ask(proxy.request())
                 assert found.status == 502
                 assert "certificate is not accepted" in found.document["error"]["message"]
         assert upstream.connections >= 2
-        assert upstream.seen == []
-
-
-@pytest.mark.parametrize("name", ["right", "wrong"])
-def test_a_certificate_must_be_for_the_host(certificates: Path, name: str) -> None:
-    context = ssl.create_default_context(cafile=str(certificates / f"{name}.pem"))
-
-    async def connect(url: str) -> str:
-        loop = asyncio.get_running_loop()
-        ready: asyncio.Future[ssl.SSLContext] = loop.create_future()
-        ready.set_result(context)
-        pool = Pool(parse_base_url(url), lambda: ready)
-        try:
-            connection = await pool.connect()
-        except OSError as error:
-            return failure_words(error)
-        connection.drop()
-        return "connected"
-
-    with tls_upstream(certificates, name) as upstream:
-        found = asyncio.run(connect(upstream.base_url))
-        if name == "right":
-            assert found == "connected"
-        else:
-            assert found.startswith("its certificate is not accepted: ")
         assert upstream.seen == []
 
 

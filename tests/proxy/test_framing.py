@@ -17,7 +17,7 @@ from kmi.proxy.framing import (
     response_head,
     upstream_fields,
 )
-from kmi.proxy.grammar import MAX_FIELDS, MAX_HEAD_BYTES, MAX_LINE_BYTES
+from kmi.proxy.grammar import MAX_FIELDS, MAX_HEAD_BYTES, MAX_LINE_BYTES, request_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,10 +153,10 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
     "lower case": (get(line=b"GET / http/1.1"), 400, "request line"),
     "two digits": (get(line=b"GET / HTTP/1.10"), 400, "request line"),
     "an answer": (ok(), 400, "request line"),
-    "1.2": (get(line=b"GET / HTTP/1.2"), 505, "spoken"),
-    "0.9": (get(line=b"GET / HTTP/0.9"), 505, "spoken"),
-    "2.0": (get(line=b"GET / HTTP/2.0"), 505, "spoken"),
-    "the preface of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "spoken"),
+    "1.2": (get(line=b"GET / HTTP/1.2"), 400, "spoken"),
+    "0.9": (get(line=b"GET / HTTP/0.9"), 400, "spoken"),
+    "2.0": (get(line=b"GET / HTTP/2.0"), 400, "spoken"),
+    "the preface of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "spoken"),
     # Fields that the proxy acts on.
     "no Host": (get(b"A: b", host=b""), 400, "host is missing"),
     "no fields": (get(host=b""), 400, "host is missing"),
@@ -608,3 +608,8 @@ def test_a_hostile_head_is_judged_in_linear_steps() -> None:
         assert refusal(request_head, data).status == 400
     head = request_head(get(b"Connection: " + b"a," * (size // 2), b"A: b", b"C: d"))
     assert upstream_fields(head) == b"C: d\r\n"
+
+
+def test_a_head_that_does_not_end_is_told_as_one() -> None:
+    fault = request_fault(b"GET / HTTP/1.1\r")
+    assert (fault.status, str(fault.reason)) == (400, "the head goes on after its end")

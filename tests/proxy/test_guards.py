@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from tests.proxy.harness import (
     BASE,
     CHAT,
     CHUNKED_HEAD,
+    OK,
     TOKEN,
     Answer,
     Link,
@@ -87,9 +89,9 @@ MALFORMED = {
     "authority form": (b"CONNECT 127.0.0.1:1 HTTP/1.1", [], b"", 400),
     "a star": (b"OPTIONS * HTTP/1.1", [], b"", 400),
     "trace": (b"TRACE / HTTP/1.1", [], b"", 400),
-    "another version": (GET[:-3] + b"2.0", [], b"", 505),
+    "another version": (GET[:-3] + b"2.0", [], b"", 400),
     "no version": (GET[:-9], [], b"", 400),
-    "an old version": (GET[:-3] + b"0.9", [], b"", 505),
+    "an old version": (GET[:-3] + b"0.9", [], b"", 400),
     "a second host": (GET, [b"Host: evil.com"], b"", 400),
     "a second authorization": (GET, [b"Authorization: Bearer x"], b"", 400),
     "a long line": (b"GET /" + b"a" * 9000 + b" HTTP/1.1", [], b"", 414),
@@ -130,7 +132,7 @@ def test_a_malformed_request_is_refused(relay: Running, name: str, step: int) ->
 @pytest.mark.parametrize(
     ("data", "status"),
     [
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01", 400),
         (b"\r\nGET / HTTP/1.1\r\n\r\n", 400),
         (b"hello\r\n\r\n", 400),
@@ -409,6 +411,100 @@ def test_who_is_too_slow_is_told_so_and_who_is_served_is_left_alone(tmp_path: Pa
         for wire in (stream, silent, idle, *slow):
             wire.socket.close()
         assert HEAD_TIMEOUT_S <= 15.0
+
+
+def test_a_large_upload_that_stands_still_ends_and_a_held_one_does_not(tmp_path: Path) -> None:
+    """A body that is too large to keep is handed on: who stops sending it is told so, too."""
+    went_on, size = threading.Event(), 32 * 1024 * 1024
+    body, event = bytes(size), b"a\r\ndata: {}\n\n\r\n"
+
+    def slow(link: Link) -> None:
+        assert went_on.wait(20)  # meanwhile it reads nothing, and so the client can't send
+        link.body()
+        link.send(OK)
+
+    def stands(link: Link) -> None:
+        link.read(1000)
+        link.forget_body()
+        link.gone()
+
+    def answers_early(link: Link) -> None:
+        link.read(1000)
+        link.forget_body()
+        link.send(CHUNKED_HEAD, event)
+        link.gone()
+
+    code = HURRIED.replace("= 0.3", "= 1.0; client.REPLAY_BYTES = 1_000_000")
+    with running(tmp_path, command=own_words(code)) as relay:
+        head = relay.proxy.request(b"Content-Length: %d" % size, body=None)
+        held, standing, early = (relay.proxy.wire() for _ in range(3))
+        relay.upstream.play(slow)
+        sending = threading.Thread(target=held.send, args=(head, body), daemon=True)
+        sending.start()
+        relay.upstream.wait_for(1)
+        for number, (wire, script) in enumerate(((standing, stands), (early, answers_early)), 2):
+            relay.upstream.play(script)
+            wire.send(head, body[:1000])
+            relay.upstream.wait_for(number)
+        found = standing.answer()
+        assert (found.status, found.document["error"]["code"]) == (408, "too-slow")
+        assert found.get(b"connection") == b"close"
+        assert standing.rest() == (b"", "end")
+        assert early.head().startswith(b"HTTP/1.1 200")
+        assert early.rest() == (event, "reset")
+        went_on.set()
+        assert held.answer().status == 200
+        sending.join()
+        until(lambda: len(relay.proxy.trace()) == 3)
+        verdicts = sorted((record["status"], record["verdict"]) for record in relay.proxy.trace())
+        assert verdicts == [(200, "ok"), (200, "too-slow"), (408, "too-slow")]
+
+
+#: A proxy that takes three connections at once; the real limit is 2,048.
+CROWDED = """
+import sys
+import kmi.proxy.site as site
+assert site.CONNECTIONS_MAX == 2048
+site.CONNECTIONS_MAX = 3
+from kmi.__main__ import main
+sys.argv = ["kmi", "proxy", "start", "--foreground"]
+sys.exit(main())
+"""
+
+
+def test_one_connection_too_many_is_ended_and_the_others_are_served(tmp_path: Path) -> None:
+    told = threading.Event()
+
+    def play(link: Link) -> None:
+        link.body()
+        link.send(CHUNKED_HEAD, chunked(b"data: {}\n\n")[:-5])
+        assert told.wait(20)
+        link.send(b"0\r\n\r\n")
+
+    with running(tmp_path, command=own_words(CROWDED)) as relay:
+        relay.upstream.play(play)
+        stream, kept, third = (relay.proxy.wire() for _ in range(3))
+        stream.send(relay.proxy.request())
+        assert stream.head().startswith(b"HTTP/1.1 200")
+        for wire in (kept, third):
+            assert wire.send(relay.proxy.request()).answer().status == 200
+        for _ in range(3):
+            with relay.proxy.wire() as more:
+                assert more.rest() == (b"", "reset")
+        # Those that were there first are served on, whatever they are doing.
+        assert kept.send(relay.proxy.request()).answer().status == 200
+        told.set()
+        assert stream.read_past(b"\r\n0\r\n\r\n") == chunked(b"data: {}\n\n")
+        # And one that goes makes room.
+        third.socket.close()
+        until(lambda: room(relay))
+
+
+def room(relay: Running) -> bool:
+    """Whether a new connection is served."""
+    with relay.proxy.wire() as wire, suppress(ConnectionError):
+        return wire.send(relay.proxy.request()).answer().status == 200
+    return False
 
 
 def test_refusals_are_counted_where_a_person_looks(relay: Running) -> None:

@@ -28,7 +28,7 @@ LINES = [
 
 def outcome(read: object, data: bytes) -> RequestHead | tuple[int, str]:
     try:
-        head: RequestHead = read(data)  # type: ignore[operator]
+        head: RequestHead = read(data)  # type: ignore[operator]  # both readers are called so
     except BadMessage as error:
         return error.status, error.reason
     return head

@@ -65,6 +65,23 @@ def test_it_answers_when_the_start_returns(box: Box) -> None:
     assert box.audits() == [("proxy start", "changed")]
 
 
+def test_a_command_that_changes_something_ends_when_the_proxy_goes_by_it(box: Box) -> None:
+    instance = box.start()
+    for label in ("beta", "alpha", "beta"):
+        assert box.world.kmi("use", label).returncode == 0
+        # Whatever the proxy's rhythm is: nothing is waited for here.
+        assert box.request(instance)[1]["x-kmi-key"] == label
+    assert box.world.kmi("keys", "disable", "beta").returncode == 0
+    assert box.request(instance)[1]["x-kmi-key"] == "alpha"
+
+
+def test_a_proxy_that_does_not_look_is_not_waited_for(box: Box) -> None:
+    instance = box.start()
+    os.kill(instance.pid, signal.SIGSTOP)
+    done = box.world.kmi("use", "beta")
+    assert (done.returncode, done.stderr.count("beta")) == (0, 1)
+
+
 def test_its_files_are_private(box: Box) -> None:
     old = os.umask(0)
     try:
@@ -426,6 +443,10 @@ def test_documents(box: Box, name: str) -> None:
 def test_the_status_for_people(box: Box) -> None:
     assert box.world.kmi("proxy", "status").returncode == 1
     instance = box.start()
+    # `kmi status` has it, too.
+    assert f"the proxy runs at {instance.base_url} " in box.world.kmi("status").stdout
+    where = {"running": True, "address": instance.base_url, "pid": instance.pid}
+    assert box.world.document("status")["proxy"] == where
     done = box.world.kmi("proxy", "status")
     assert done.returncode == 0
     assert re.search(rf"^address +{re.escape(instance.base_url)}$", done.stdout, re.MULTILINE)

@@ -126,3 +126,12 @@ def test_leaving_more_often_than_entering_is_harmless() -> None:
     limits = Limits(Caps(concurrency_per_key=1))
     limits.leave("a")
     assert limits.busy == {}
+
+
+def test_rates_of_keys_that_came_and_went_do_not_grow_without_end() -> None:
+    limits = Limits(Caps(rps_per_key=1))
+    for number in range(10_002):
+        limits.enter(f"key{number}", 0.0)
+        limits.leave(f"key{number}")
+    assert len(limits._keys) <= 10_001
+    assert limits.busy == {}

@@ -9,10 +9,10 @@ from typing import Any
 from kmi.model import ApiKey, Hold, KeyState, Window
 from kmi.proxy.quota import aggregated
 from kmi.proxy.view import View
+from kmi.quotas import parse_usages
 from kmi.selection import Policy
 from kmi.timezones import utc_text
 from kmi.urls import parse_base_url
-from kmi.usages import parse_usages
 
 NOW = 1_795_000_000.0
 URL = parse_base_url("https://api.kimi.com/coding/v1")
@@ -72,3 +72,14 @@ def test_the_upstream_is_asked_itself_where_there_is_no_sum() -> None:
     assert aggregated(view(old), old, NOW) is None
     one = view(states)._replace(keys=KEYS[:1])
     assert aggregated(one, states, NOW) is None
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    unknown = KeyState(
+        windows={"5h": Window(0.2, None), "odd": Window(0.9, NOW + 60.0)}, usage_at=NOW - 60.0
+    )
+    found = asked({"a": unknown, "b": unknown})
+    assert set(found["usages"]) == {"limit_5h"}
+    assert found["usages"]["limit_5h"]["reset_time"] is None
+    (limit,) = found["limits"]
+    assert "resetTime" not in limit["detail"]

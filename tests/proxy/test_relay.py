@@ -459,7 +459,7 @@ def test_an_error_is_read_whatever_its_encoding(pair: Running, encoding: bytes) 
         assert state["verdict"] == "quota-7d"
 
 
-ERROR_EVENT = b'data: {"error":{"type":"access_terminated_error","message":"You have reached your weekly (7-day) usage limit"}}\n\n'  # noqa: E501
+ERROR_EVENT = b'data: {"error":{"type":"access_terminated_error","message":"You have reached your weekly (7-day) usage limit"}}\n\n'  # noqa: E501 - as it is sent
 
 
 @pytest.mark.parametrize("before", [b"", b": hello\n\n: again\n\n", b"\n", b"event: error\n"])

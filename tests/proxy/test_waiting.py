@@ -60,7 +60,7 @@ class Ask:
 
     def reply(self, status: int, code: str, text: str, *, wait_s: int = 0, **kmi: object) -> None:
         self.refused = (status, code)
-        self.room.desk.forget(self)  # type: ignore[arg-type]
+        self.room.desk.forget(self)  # type: ignore[arg-type]  # a stand-in
 
 
 class Room:
@@ -76,7 +76,7 @@ class Room:
         self.desk = Desk(view, rules, Tally(), no_tls, clock=lambda: NOW + self.at, seed=1)
         self.desk.mono = lambda: self.at
         later: Any = self.later
-        self.desk.later = later  # type: ignore[method-assign]
+        self.desk.later = later  # type: ignore[method-assign]  # its timer
 
     def later(self, delay_s: float, call: Callable[[], None]) -> Timer:
         timer = Timer(self.at + delay_s, call)
@@ -85,12 +85,12 @@ class Room:
 
     def ask(self, name: str, session: bytes = b"") -> Ask:
         ask = Ask(name, self, session)
-        self.desk.place(ask)  # type: ignore[arg-type]
+        self.desk.place(ask)  # type: ignore[arg-type]  # a stand-in
         return ask
 
     def end(self, ask: Ask) -> None:
         assert ask.key is not None
-        self.desk.forget(ask)  # type: ignore[arg-type]
+        self.desk.forget(ask)  # type: ignore[arg-type]  # a stand-in
         self.desk.leave(ask.key)
 
     def pass_time(self, to: float) -> None:
@@ -189,7 +189,7 @@ def test_who_leaves_the_queue_is_not_sent() -> None:
     async def scene() -> None:
         room = Room(A, concurrency_per_key=1)
         first, gone, stays = (room.ask(name) for name in ("first", "gone", "stays"))
-        room.desk.forget(gone)  # type: ignore[arg-type]
+        room.desk.forget(gone)  # type: ignore[arg-type]  # a stand-in
         assert room.desk.waiting == 1
         room.end(first)
         await asyncio.sleep(0)

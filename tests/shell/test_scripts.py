@@ -37,7 +37,7 @@ def test_shellcheck() -> None:
     check("shellcheck", str(SHELL / "kmi.bash"), str(SHELL / "completions" / "kmi.bash"))
 
 
-@pytest.mark.parametrize("path", ["kmi.fish", "completions/kmi.fish"])
+@pytest.mark.parametrize("path", ["kmi.fish", "completions/kmi.fish", "fish/conf.d/kmi.fish"])
 def test_fish_indent(path: str) -> None:
     check("fish_indent", "--check", str(SHELL / path))
 

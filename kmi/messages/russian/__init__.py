@@ -9,8 +9,20 @@ here, and none may be here that nobody says.
 from __future__ import annotations
 
 TABLES = (
-    *("choosing", "clients", "files", "keys", "projects", "proxy", "settings", "states"),
+    *(
+        "choosing",
+        "clients",
+        "files",
+        "keys",
+        "plugin",
+        "projects",
+        "proxy",
+        "settings",
+        "simulating",
+        "states",
+    ),
     "upstream",
+    "usage",
 )
 
 

@@ -13,6 +13,12 @@ RUSSIAN = {
     "it is the best by status and quota ({share})": "он лучший по состоянию и квоте ({share})",
     "it is the next usable key in order": "он следующий годный по порядку",
     "it was used least recently ({when})": "он дольше всех не использовался ({when})",
+    "of the keys with room it was used least recently ({when})": (
+        "из ключей с запасом он дольше всех не использовался ({when})"
+    ),
+    "no key has much room, and it was used least recently ({when})": (
+        "запаса нет ни у одного, а он дольше всех не использовался ({when})"
+    ),
     "{span} ago": "{span} назад",
     "never": "никогда",
     "its unused quota is lost first, in {span}": (
@@ -26,13 +32,14 @@ RUSSIAN = {
     "{count} keys tie for best; it is next": "лучших ключей: {count}; он следующий",
     "it was named": "его назвали",
     "it was named, although it is {doubt}": "его назвали, хотя он не годится ({doubt})",
+    "it was named, yet {doubt}": "его назвали, хотя {doubt}",
     "every key is out; it may be back, and is tried once": (
         "все ключи недоступны; этот мог вернуться, одна попытка"
     ),
     "no key can be used now": "сейчас ни один ключ не годится",
     "there are no keys": "ключей нет",
     "there is no key {text}": "нет ключа {text}",
-    "{label} was named, but is {doubt}": "назван {label}, но он не годится ({doubt})",
+    "{label} was named, but: {doubt}": "назван {label}, но он не годится ({doubt})",
     # Why it is not.
     "{label} was named": "назван {label}",
     "not allowed by {path}": "не разрешён файлом {path}",
@@ -53,6 +60,7 @@ RUSSIAN = {
     "{label} is next in order": "следующий по порядку {label}",
     "it has status warn, and {label} has not": "у него мало остатка или есть ошибки, у {label} нет",
     "{label} was used longer ago": "{label} использовался раньше",
+    "{label} has more room": "у {label} больше запас",
     "{label} resets earlier": "у {label} сброс раньше",
     "{label} has more quota left": "у {label} остаток больше",
     "{label} has fewer errors": "у {label} меньше ошибок",

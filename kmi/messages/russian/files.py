@@ -29,5 +29,14 @@ RUSSIAN = {
     "{path} has schema {found}, this kmi knows up to {known}": (
         "у {path} схема {found}, этот kmi знает не выше {known}"
     ),
+    "there is no directory {path}": "нет каталога {path}",
+    "name another one": "назовите другой",
+    "there is nothing of kmi-manager-cli in {path}": "в {path} нет ничего от kmi-manager-cli",
+    "name the directory that holds its .env, its _auths or its state.json": (
+        "назовите каталог, где его .env, его _auths или его state.json"
+    ),
+    "can't make {path}: {error}": "не удалось создать {path}: {error}",
+    "{path} is there already": "{path} уже есть",
+    "say it again": "повторите команду",
     "update kmi; the file was not touched": "обновите kmi; файл не тронут",
 }

@@ -54,6 +54,9 @@ RUSSIAN = {
     "is not a JSON object": "это не объект JSON",
     'write {"api_key": "…"}': 'напишите {"api_key": "…"}',
     "{name} is not a field of auth files": "{name}: такого поля в файлах ключей нет",
+    "has {n} more names that are not fields of auth files": "ещё столько полей, которых в файлах "
+    "ключей нет: {n}",
+    "is it another kind of file?": "может быть, это файл другого рода?",
     "{name} is given twice": "{name} указано дважды",
     "it stands in line {line} too": "оно есть и в строке {line}",
     "remove it": "уберите его",

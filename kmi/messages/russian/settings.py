@@ -4,6 +4,9 @@ RUSSIAN = {
     "environment": "окружение",
     "default": "по умолчанию",
     "{name} is not valid": "{name}: недопустимое значение",
+    "{name} is given twice, and counts as it stands here": (
+        "{name}: задано дважды, действует то, что здесь"
+    ),
     "{name} is not a setting of kmi": "{name}: у kmi нет такой настройки",
     "did you mean {name}?": "может быть, {name}?",
     "{name} has no effect here": "{name} здесь не действует",
@@ -90,6 +93,9 @@ RUSSIAN = {
     "unknown option {name}": "нет опции {name}",
     "see `kmi --help`": "см. `kmi --help`",
     "see `{command} --help`": "см. `{command} --help`",
+    "a key is no argument: `kmi keys add LABEL` asks for it, or reads stdin": (
+        "ключ не передают аргументом: `kmi keys add LABEL` спросит его или прочтёт из stdin"
+    ),
     "no command to run": "не указана программа",
     "for instance: kmi run -- kimi": "например: kmi run -- kimi",
     "--refresh and --no-refresh exclude one another": "--refresh и --no-refresh не сочетаются",

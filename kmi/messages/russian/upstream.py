@@ -25,6 +25,7 @@ RUSSIAN = {
     "TLS failed: {error}": "ошибка TLS: {error}",
     "no reason given": "причина не названа",
     "host not found": "хост не найден",
+    "no connection in time": "нет соединения: время вышло",
     "can't read the certificates in {path}": "не удалось прочитать сертификаты в {path}",
     "HTTPS_PROXY is not of the form http://host:port": "HTTPS_PROXY не вида http://host:port",
     "an unknown kind of proxy": "неизвестный вид прокси",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kmi.model import WINDOW_S, Window
-from kmi.usages import (
+from kmi.quotas import (
     SLACK_S,
     Balance,
     moment,
@@ -191,7 +191,8 @@ def test_an_unknown_window_is_skipped_and_reported(limit: object) -> None:
 
 def test_an_unknown_pool_is_reported() -> None:
     reading = read_usages(
-        {"usages": {"limit_2y": {"used_ratio": 1}, "limit_5h": {"used_ratio": 0}}}, NOW
+        {"usages": {"limit_2y": {"used_ratio": 1}, "limit_5h": {"used_ratio": 0}, "limit_7d": {}}},
+        NOW,
     )
     assert (reading.windows, reading.drift) == ({"5h": Window(0.0)}, "unknown pool limit2y")
 
@@ -238,6 +239,7 @@ def test_the_account_is_only_known_by_its_hash() -> None:
         (1772600000123, NOW + 0.123),
         (1772600000123456, NOW + 0.123456),
         (1772600000123456789, NOW + 0.123456789),
+        (10**25, None),
         ("2026-02-30T00:00:00Z", None),
         ("2026-03-04T25:00:00Z", None),
         ("0000-01-01T00:00:00Z", None),
@@ -303,7 +305,7 @@ NAMES = [
     "data",
     "available_balance",
     "cash_balance",
-]  # noqa: SIM905
+]  # noqa: SIM905 - one name a line
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -343,7 +345,7 @@ def test_any_bytes_give_a_value_or_a_value_error(body: bytes) -> None:
         try:
             parse()
         except ValueError as error:
-            assert str(error)  # noqa: PT017
+            assert str(error)  # noqa: PT017 - inside a property
 
 
 def test_the_balance_of_the_reference() -> None:

@@ -71,7 +71,11 @@ def parse_usages(body: str | bytes, now: float) -> UsageReading:
 
 
 def read_usages(document: object, now: float) -> UsageReading:
-    """Read a parsed `/usages` answer. Raises ValueError when nothing in it is known."""
+    """Read a parsed `/usages` answer.
+
+    Raises:
+        ValueError: nothing in it is known.
+    """
     table = _folded(document)
     if "data" in table and "usages" not in table and "limits" not in table:
         table = _folded(table["data"])
