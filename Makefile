@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-# Two processes: the suite waits for other processes more than it computes.
-JOBS ?= 2
+# Four processes for two cores: a good part of the suite is waiting for other processes.
+JOBS ?= 4
 
 .PHONY: demo test lint unit e2e sweep coverage bench fuzz dev docs hooks recording clean
 

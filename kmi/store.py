@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from kmi.errors import ConfigError, RefusedError
+from kmi.errors import ConfigError, KmiError, RefusedError
 from kmi.files import (
     append_line,
     ensure_private_dir,
@@ -62,11 +62,27 @@ class Transaction:
 
     def record_run(self, record: Mapping[str, Any]) -> None:
         """Append to ``runs.jsonl``."""
-        append_line(self._store.path("runs.jsonl"), record_line(record))
+        _append(self._store.path("runs.jsonl"), record)
 
     def record_audit(self, record: Mapping[str, Any]) -> None:
         """Append to ``audit.jsonl``."""
-        append_line(self._store.path("audit.jsonl"), record_line(record))
+        _append(self._store.path("audit.jsonl"), record)
+
+
+def _append(path: str, record: Mapping[str, Any]) -> None:
+    """Append to a record file, which comes last: what it tells of is done by then.
+
+    Raises:
+        KmiError: the system refused.
+    """
+    try:
+        append_line(path, record_line(record))
+    except OSError as error:
+        raise KmiError(
+            f"can't record this in {path}: {error.strerror or error}; what came before it is done",
+            "check the disk, the file's owner and its mode",
+            code="not-recorded",
+        ) from error
 
 
 def record_line(record: Mapping[str, Any]) -> bytes:

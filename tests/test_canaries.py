@@ -286,7 +286,6 @@ MODES: dict[str, tuple[str, dict[str, str]]] = {
     "ordinary": (" -v", {}),
     "json": (" --json", {}),
     "russian": ("", {"KMI_LOCALE": "ru", "FORCE_COLOR": "1", "TERM": "xterm-256color"}),
-    "plain": (" --plain", {}),
 }
 
 

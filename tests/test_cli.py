@@ -1246,6 +1246,14 @@ def folder(path: Path) -> list[str]:
     return sorted(item.name for item in path.iterdir())
 
 
+def test_a_change_that_can_not_be_recorded_is_told_with_the_file(ready: World) -> None:
+    (ready.state / "audit.jsonl").mkdir(parents=True)
+    done = ready.kmi("use", "beta")
+    assert done.returncode == 1
+    assert f"record this in {ready.state / 'audit.jsonl'}: Is a directory" in done.stderr
+    assert secret_of("beta").encode() in ready.config().read_bytes(), "it says that it is done"
+
+
 def test_nothing_is_written_outside_of_its_places(ready: World) -> None:
     for words in (["use", "beta"], ["rotate"], ["run", "--", "true"], ["undo"]):
         assert ready.kmi(*words).returncode == 0

@@ -18,7 +18,7 @@ from kmi.selection import choose, in_turn, unusable
 from kmi.transitions import apply_answer, apply_success
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from kmi.model import ApiKey, Decision, Hold
     from kmi.proxy.view import View
@@ -282,7 +282,10 @@ class Picker:
     def _choose(self, tried: Collection[str], now: float, full: Collection[str]) -> Pick:
         view = self.view
         keys = [k for k in view.keys if k.key_id not in tried and k.key_id not in full]
-        decision = choose(keys, self.states, view.policy, now=now, active=self._standing())
+        standing = self._standing()
+        if view.policy.strategy == "round-robin":
+            standing = _last_of(view.keys, keys, standing)
+        decision = choose(keys, self.states, view.policy, now=now, active=standing)
         if decision.key is None:
             return Pick(None, decision.code, 0, decision.back_at, decision)
         if decision.code == "next":
@@ -313,3 +316,12 @@ class Picker:
                 if not unusable(key, bare, self.view.policy, now):
                     return Pick(key, "active", 1)
         return self._choose(tried, now, ())
+
+
+def _last_of(order: Sequence[ApiKey], keys: Sequence[ApiKey], turn: str | None) -> str | None:
+    """Whose turn was last; where that key is left out of ``keys``, the nearest before it."""
+    ids, there = [key.key_id for key in order], {key.key_id for key in keys}
+    if turn not in ids:
+        return turn
+    at = ids.index(turn) + 1
+    return next((key_id for key_id in reversed(ids[at:] + ids[:at]) if key_id in there), None)

@@ -136,6 +136,12 @@ def test_round_robin_spreads_new_sessions_evenly_and_keeps_the_old_ones() -> Non
     assert {session: desk.ask(session) for session in first} == first
 
 
+def test_a_key_that_failed_does_not_send_the_round_back_to_its_start() -> None:
+    desk = Desk(sight(strategy="round-robin"))
+    assert [desk.ask(), desk.ask(b"", A), desk.ask(b"", B), desk.ask(b"", C)] == ["b", "c", "a", "b"]
+    assert desk.ask(b"", B) == "c"
+
+
 @pytest.mark.parametrize("strategy", ["round-robin", "least-recently-used"])
 def test_a_pick_that_is_not_sent_takes_no_turn(strategy: str) -> None:
     """A request in the queue asks again and again."""

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 BASH_COMPLETION = "/usr/share/bash-completion/bash_completion"
 #: What every shell completes to one word: the line, and the line after TAB.
 ONE = [
-    ("kmi us", "kmi use "),
+    ("kmi rot", "kmi rotate "),
     ("kmi use te", "kmi use team/ci@x"),
     ("kmi use team/ci@", "kmi use team/ci@x"),
     ("kmi run --key=team/ci@", "kmi run --key=team/ci@x"),
@@ -218,7 +218,7 @@ def test_argcomplete_in_a_real_bash(desk: Desk) -> None:
         "bash", "--no-completion", before=BEFORE["bash"] + "\n" + setup, after=SAY["bash"]
     )
     for line, result in [
-        ("kmi us", "kmi use"),
+        ("kmi rot", "kmi rotate"),
         ("kmi use te", "kmi use team/ci@x"),
         ("kmi keys reset home w", "kmi keys reset home work"),
         ("kmi run --strategy so", "kmi run --strategy soonest-reset"),

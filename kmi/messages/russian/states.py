@@ -20,6 +20,10 @@ RUSSIAN = {
     "correct its owner and mode, or set KMI_STATE_DIR": (
         "исправьте владельца и права или задайте KMI_STATE_DIR"
     ),
+    "can't record this in {path}: {error}; what came before it is done": (
+        "не удалось записать это в {path}: {error}; всё, что было до этого, сделано"
+    ),
+    "check the disk, the file's owner and its mode": "проверьте диск, владельца файла и его права",
     "another kmi": "другой kmi",
     "process {pid}": "процесс {pid}",
     "process {pid} ({name})": "процесс {pid} ({name})",
