@@ -45,8 +45,19 @@ function __kmi_complete
     set -l before 1
     set -l ended
     set -l program
-    set -l table (__kmi_table '')
-    for word in $words[2..-1]
+    set -l table
+    set -e words[1]
+    # Most lines begin with a command, and then its own table is enough.
+    if set -q words[1]; and not string match -q -- '-*' $words[1]
+        set table (__kmi_table $words[1])
+        if set -q table[1]
+            set path $words[1]
+            set -e words[1]
+            test "$path" = kimi; and set program kimi
+        end
+    end
+    set -q table[1]; or set table (__kmi_table '')
+    for word in $words
         if set -q program[1]
             set -a program $word
         else if set -q wanted[1]
