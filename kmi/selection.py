@@ -263,14 +263,9 @@ def in_turn(
 
 def _next(candidates: Sequence[ApiKey], order: Sequence[ApiKey], active: str | None) -> ApiKey:
     """The first candidate after the active key, in order, going round."""
-    ids = [key.key_id for key in order]
-    start = ids.index(active) + 1 if active in ids else 0
-    wanted = {key.key_id for key in candidates}
-    for step in range(len(order)):
-        key = order[(start + step) % len(order)]
-        if key.key_id in wanted:
-            return key
-    return candidates[0]
+    place = {key.key_id: number for number, key in enumerate(order)}
+    start = place.get(active, -1) + 1 if active else 0
+    return min(candidates, key=lambda key: (place[key.key_id] - start) % len(place))
 
 
 def _compare(key: ApiKey, pick: ApiKey, code: str, view: View) -> str:

@@ -18,6 +18,7 @@ from kmi.auth_formats import (
     SUFFIXES,
     AuthFile,
     check_secret,
+    explain,
     key_id_of,
     parse_auth_file,
     provisional_id,
@@ -273,6 +274,7 @@ def test_a_config_without_a_key_is_reported(text: str) -> None:
         ("-x.env", f"KMI_API_KEY={ALPHA}\n", None, "label '-x' is not allowed"),
         ("x.toml", "label = 'x'\napi_key = \n", 2, "not valid TOML"),
         ("x.toml", "api_key = 'a'\napi_key = 'b'\n", 2, "not valid TOML"),
+        ("x.toml", "a = {b = 1, b = 2}\n", None, "not valid TOML"),
         ("x.toml", "\napi_key = 5\n", 2, "api_key is not a string"),
         ("x.toml", f"api_key = '{ALPHA}'\npriority = 1.5\n", 2, "priority is not valid"),
         ("x.toml", f"api_key = '{ALPHA}'\npriority = true\n", 2, "priority is not valid"),
@@ -853,9 +855,58 @@ def test_reading_leaves_nothing_behind(world: World) -> None:
     assert folder_names(world.auths) == {"a.env"}
 
 
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("KMI_API_KEY=s", "KMI_API_KEY=s\nKMI_KEY_LABEL=b\n"),
+        ("KMI_KEY_LABEL=a", "KMI_KEY_LABEL=b"),
+        (" export KMI_KEY_LABEL = a\r\nKMI_API_KEY=s\r\n", "KMI_KEY_LABEL=b\r\nKMI_API_KEY=s\r\n"),
+        ("", "KMI_KEY_LABEL=b\n"),
+    ],
+)
+def test_a_label_is_written_where_the_old_one_was(old: str, new: str) -> None:
+    assert relabelled("/a/x.env", old.encode(), "b") == new.encode()
+
+
+@pytest.mark.parametrize(
+    "name, text", [("x.toml", "[providers.p]\n"), ("x.json", '{"providers":{}}')]
+)
+def test_a_client_config_takes_no_label(name: str, text: str) -> None:
+    with pytest.raises(KmiError, match="client config") as error:
+        relabelled(f"/a/{name}", text.encode(), "b")
+    assert error.value.code == "not-renamable"
+
+
+@pytest.mark.parametrize(
+    "value, disabled", [("1", True), ("0", False), ("true", True), ('""', False)]
+)
+def test_a_key_is_disabled_by_a_number_or_a_word(value: str, disabled: bool) -> None:
+    text = f"api_key = '{ALPHA}'\ndisabled = {value}\n"
+    assert only(parse("/a/x.toml", text)).disabled is disabled
+
+
+def test_a_file_without_a_suffix_is_named_as_it_is() -> None:
+    assert stem_of("/a/work") == "work"
+    assert stem_of("C:\\keys\\work.toml") == "work"
+
+
+def test_the_words_of_an_error() -> None:
+    assert explain(KmiError("can't be read", "look")) == "can't be read"
+    assert explain(PermissionError(13, "Permission denied", "/a/x")) == "Permission denied"
+    assert explain(ValueError("odd")) == "odd"
+
+
+def test_of_many_unknown_names_the_first_twenty_are_told() -> None:
+    names = "".join(f"NAME{number}=1\n" for number in range(23))
+    problems = said(parse("/a/x.env", f"KMI_API_KEY={ALPHA}\n{names}"))
+    assert len(problems) == 21
+    assert "has 3 more names that are not fields" in problems[-1]
+
+
 def test_a_label_is_written_into_each_format() -> None:
     assert relabelled("/a/x.env", b"KMI_API_KEY=s\n", "it's").startswith(b"KMI_API_KEY=s\n")
     assert b'label = "b"' in relabelled("/a/x.toml", b'api_key = "s"\n', "b")
     table = relabelled("/a/x.json", b'{"api_key": "s", "email": "\\ud800"}', "b")
+    assert relabelled("/a/x.json", '{"email": "ü"}'.encode(), "b").decode().count("ü") == 1
     assert json.loads(table) == {"api_key": "s", "email": "\ud800", "label": "b"}
     assert env_text({"KMI_API_KEY": "it's a\\b"}) == "KMI_API_KEY='it\\'s a\\\\b'\n"

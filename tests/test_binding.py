@@ -102,6 +102,7 @@ SECRET = secret_of("alpha")
         ('keys = ["team"', f"{PATH}:1", "not valid TOML"),
         ('keys = ["team"]\nkeys = ["x"]', f"{PATH}:2", "not valid TOML"),
         ("a\x00b", f"{PATH}:1", "not valid TOML"),
+        ("a = {b = 1, b = 2}", PATH, "not valid TOML"),
         (b"keys = ['\xff']", PATH, "not UTF-8"),
         ("#" * (LIMIT_BYTES + 1), PATH, "larger than 16 KiB"),
         ("a = " + "[" * 5000, f"{PATH}:1", "not valid TOML"),

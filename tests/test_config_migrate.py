@@ -225,6 +225,31 @@ def test_only_safe_and_valid_settings_go_over(name: str, text: str, written: str
     assert found.taken == ({} if written is None else {f"KMI_{name}": written})
 
 
+@pytest.mark.parametrize(
+    ("given", "env", "why"),
+    [
+        (Binding("KMI_SHOW_SOURCE", "1", 1), {}, "migrate.why-gone"),
+        (Binding("EMAIL", "a@b.example", 1), {}, "migrate.why-email"),
+        (Binding("KMI_AUTHS_DIR", "/x", 1), {}, "migrate.why-place"),
+        (Binding("KMI_API_KEY", "sk-x", 1), {}, "migrate.why-auth-file"),
+        (Binding("KMI_NO_SUCH", "1", 1), {}, "migrate.why-unknown"),
+        (Binding("PATH", "/bin", 1), {}, None),
+        (Binding("", None, 1), {}, None),
+        (Binding("KMI_DRY_RUN", "1", 1), {"KMI_DRY_RUN": "0"}, "migrate.why-set"),
+        (Binding("KMI_DRY_RUN", "1", 1), {"KMI_DRY_RUN": "1"}, None),
+        (Binding("KMI_PROXY_TOKEN", "short", 1), {}, "migrate.why-token"),
+        (Binding("KMI_DRY_RUN", "ture", 1), {}, "migrate.why-invalid"),
+        (Binding("KMI_PROXY_ALLOW_REMOTE", "1", 1), {}, "migrate.why-safety"),
+        (Binding("KMI_UPSTREAM_BASE_URL", "https://x.example/v1", 1), {}, "migrate.why-elsewhere"),
+    ],
+)
+def test_what_stays_behind_says_why(given: Binding, env: dict[str, str], why: str | None) -> None:
+    settings = load_settings({"HOME": "/nowhere", **env})[0]
+    found = sort_out([given], settings, {}, has_keys=True)
+    assert found.taken == {}
+    assert [left.why for left in found.left] == ([] if why is None else [why])
+
+
 def test_every_old_name_is_either_a_setting_or_said_to_be_gone() -> None:
     """None is taken for one that nobody knows."""
     settings: Settings = load_settings({"HOME": "/nowhere"})[0]

@@ -60,6 +60,11 @@ def test_status(state: KeyState, name: str, reason: str) -> None:
     assert status.reason.startswith(reason)
 
 
+def test_an_auth_file_disables_before_all_else() -> None:
+    status = status_of(replace(KEY, disabled=True), held("blocked", "banned", None), NOW)
+    assert (status.name, status.code) == ("disabled", "auth-file")
+
+
 def test_a_status_tells_programs_what_it_tells_people() -> None:
     assert status_of(KEY, held("cooldown", "rate", NOW + 240.0), NOW) == Status(
         "exhausted", "rate limited; back in 4 min", "rate", NOW + 240.0

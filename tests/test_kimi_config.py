@@ -336,6 +336,7 @@ def test_a_config_that_contradicts_itself_is_refused(text: str, what: str, clien
         (b"a = 1\nb = 'x\n", "config.toml:2: not valid TOML"),
         (b"a = 1\na = 2\n", "not valid TOML"),
         (b"[a]\n[a]\n", "not valid TOML"),
+        (b"a = {b = 1, b = 2}\n", "config.toml is not valid TOML"),  # tomlkit gives no line
         (b"a = 1\rb = 2\r", "not valid TOML"),
         (b"a = '\x00'\n", "not valid TOML"),
         (b"# \x00\n", "not valid TOML"),
@@ -498,6 +499,22 @@ def test_undoing_an_adoption_keeps_a_default_that_was_changed_since() -> None:
     changed = parse(adopted.replace(b'default_model = "kmi"', b'default_model = "k"'), CLI)
     raw = apply_edits(changed, undo_edits(changed, before, "adopt"))
     assert data_of(raw) == data_of(OAUTH.encode())
+
+
+def test_undoing_an_adoption_keeps_what_was_named_like_it_before() -> None:
+    own = f'\n[providers.{OWN_NAME}]\ntype = "kimi"\nbase_url = "{URL}"\napi_key = "{OLD}"\n'
+    before = parse(OAUTH + own, CLI)
+    adopted = parse(apply_edits(before, adopt_edits(before, CREDENTIAL)), CLI)
+    data = data_of(apply_edits(adopted, undo_edits(adopted, before, "adopt")))
+    assert data == data_of(before.raw)
+
+
+def test_an_edit_that_the_writer_can_not_make_is_refused() -> None:
+    deep = parse("a" + ".a" * 3000 + " = 1\n", CLI)  # tomllib reads it, tomlkit does not
+    with pytest.raises(ConfigError, match="can't be edited safely"):
+        apply_edits(deep, adopt_edits(deep, CREDENTIAL))
+    with pytest.raises(ConfigError, match="can't be edited safely"):
+        apply_edits(parse("a = 1\n", CLI), {("a", "b"): 1})
 
 
 @BOTH

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from kmi.auth_formats import key_id_of
-from kmi.migrations import ASIDE, schema_of, upgrade
-from kmi.state import SCHEMA, decode
+from kmi.migrations import ASIDE, restore_aside, schema_of, take_over, upgrade
+from kmi.model import KeyState
+from kmi.state import SCHEMA, State, decode
 from tests.conftest import World, secret_of, write_private
 
 FIXTURES = Path(__file__).parent / "fixtures" / "state"
@@ -74,6 +75,52 @@ def test_blocks_are_taken_over_with_their_end(
 def test_an_odd_one_is_refused_cleanly(keys: object) -> None:
     with pytest.raises(ValueError, match="object"):
         upgrade({"schema_version": 1, "keys": keys}, IDS, NOW)
+
+
+@pytest.mark.parametrize(
+    ("table", "schema"),
+    [
+        ([], None),
+        (None, None),
+        ({}, None),
+        ({"schema": 0}, None),
+        ({"schema": True}, None),
+        ({"schema": 1, "schema_version": 1}, 1),
+        ({"schema_version": 1}, 0),
+        ({"schema_version": "1"}, None),
+    ],
+)
+def test_which_schema_a_file_has(table: object, schema: int | None) -> None:
+    assert schema_of(table) == schema
+
+
+def test_what_was_kept_aside_comes_back_with_its_auth_file() -> None:
+    used = {"last_used": "2026-02-04T07:00:00Z"}
+    state = State(unknown={ASIDE: {"alpha": used, "gone": used}})
+    assert restore_aside(state, {}, NOW) == []
+    assert restore_aside(state, {"alpha": "id-a"}, NOW) == ["alpha"]
+    assert state.key("id-a").last_used == 1770188400.0
+    assert state.unknown == {ASIDE: {"gone": used}}
+    assert restore_aside(state, {"gone": "id-g"}, NOW) == ["gone"]
+    assert state.unknown == {}
+    assert restore_aside(state, {"gone": "id-g"}, NOW) == []
+
+
+def test_what_todays_state_knows_is_kept() -> None:
+    state = State({"id-a": KeyState(label="alpha")})
+    ids = {"alpha": "id-a", "odd": "id-o", "new": "id-n", "blank": "id-b"}
+    old = {
+        "alpha": {"last_used": "2026-02-04T07:00:00Z"},
+        "odd": 3,
+        "new": {"last_used": "2026-02-04T07:00:00+00:00"},
+        "blank": {"last_used": "some day"},  # then nothing is known of it
+        "gone": {"last_used": "2026-02-04T07:00:00Z"},
+    }
+    assert take_over(state, old, ids, NOW) == ["new"]
+    assert {key_id: key.last_used for key_id, key in state.keys.items()} == {
+        "id-a": None,
+        "id-n": 1770188400.0,
+    }
 
 
 def old_home(world: World, content: bytes) -> Path:

@@ -164,6 +164,8 @@ def test_what_the_status_line_says() -> None:
     assert line(windows(five=0.2, seven=0.995)) == (
         "kmi a | 7 d 0% left until 01-20 08:00 | no other key"
     )
+    open_ended = KeyState(usage_at=NOW, windows={"5h": Window(0.5, None)})
+    assert line(open_ended) == "kmi a | 5 h 50% left | no other key"
     assert line(out, dead, KeyState()) == "kmi a | out until 10:00 | next c"
     assert line(dead, out) == "kmi a | out | first back 10:00"
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kmi.ranking import Ranking
 from kmi.selection import Policy, choose
 from kmi.settings import STRATEGIES
-from tests.test_selection import LABELS, NOW, key_states, some_keys
+from tests.test_selection import LABELS, NOW, key, key_states, some_keys
 
 if TYPE_CHECKING:
     from kmi.model import KeyState
@@ -62,3 +63,28 @@ def test_it_picks_what_choose_picks(
             found = ranking.pick(now, active=active, excluded=without)
             assert (found.key, found.back_at) == (wanted.key, wanted.back_at), change
             assert found.probe == (wanted.code == "probe")
+
+
+@pytest.mark.parametrize(
+    "active, excluded, picked",
+    [
+        ("a", "", "b"),
+        ("a", "b", "c"),
+        ("a", "bc", "a"),
+        ("c", "a", "b"),
+        (None, "ab", "c"),
+        ("a", "abc", None),
+    ],
+)
+def test_a_round_goes_past_the_excluded(
+    active: str | None, excluded: str, picked: str | None
+) -> None:
+    keys = [key(label) for label in "abc"]
+    ranking = Ranking(keys, {}, Policy(strategy="round-robin"))
+    by_label = {item.label: item.key_id for item in keys}
+    found = ranking.pick(
+        NOW,
+        active=None if active is None else by_label[active],
+        excluded=[by_label[label] for label in excluded],
+    )
+    assert (found.key.label if found.key else None) == picked

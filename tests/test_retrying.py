@@ -48,6 +48,10 @@ echo "answer of $KMI_ACTIVE_KEY"; exit 7
 WORDS = {CODE: ("kimi", "-p", "hi"), CLI: ("kimi", "--print", "-p", "hi")}
 
 
+#: What a client does until it is ended; bounded, for no test may leave one behind.
+A_WHILE = "i=0; while [ $i -lt 2000 ]; do sleep 0.05; i=$((i + 1)); done"
+
+
 def prepare(world: World, client: str, *, before: str = ":", failure: str = "") -> None:
     """Two keys, the config with alpha, and the client."""
     world.env["KMI_CLIENT"] = client
@@ -135,7 +139,7 @@ def test_signals_reach_the_client_and_its_end_is_kmis(world: World, number: int)
     prepare(world, CODE)
     name = signal.Signals(number).name[3:]
     world.script("kimi", f"trap 'echo got {name} >&2; exit 42' {name}\n"
-                         "echo ready >&2; while :; do sleep 0.05; done\n")  # fmt: skip
+                         f"echo ready >&2; {A_WHILE}\n")  # fmt: skip
     argv = [sys.executable, "-m", "kmi", "run", "--retry", "--", *WORDS[CODE]]
     with subprocess.Popen(
         argv, env=world.environment(), cwd=world.cwd, stderr=subprocess.PIPE, start_new_session=True
@@ -158,7 +162,7 @@ def test_the_terminal_stays_the_clients(world: World) -> None:
     """Its stdin is the terminal, and Ctrl-C reaches it once."""
     prepare(world, CODE)
     world.script("kimi", "trap 'echo INT >> got; exit 130' INT\nread line; echo \"$line\" > said\n"
-                         "echo ready >&2; while :; do sleep 0.05; done\n")  # fmt: skip
+                         f"echo ready >&2; {A_WHILE}\n")  # fmt: skip
     pid, master = pty.fork()
     if pid == 0:
         os.chdir(world.cwd)

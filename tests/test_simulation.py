@@ -321,6 +321,20 @@ def test_the_bound_is_not_just_everything() -> None:
     assert least_units(requests) <= sum(warm_units(r.context, r.output, 0) for r in requests)
 
 
+@pytest.mark.parametrize(
+    "keys, count, most",
+    [(1, 20, 20.0), (1, 30, 20.0), (1, 300, 20.0), (2, 30, 30.0), (2, 50, 40.0)],
+)
+def test_a_burst_meets_two_windows_of_each_account_at_most(
+    keys: int, count: int, most: float
+) -> None:
+    """Ten requests fill a window; the burst is short, and a window may end within it."""
+    begin = MONDAY + 3 * DAY_S + 10 * 3600.0
+    burst = [Request(begin + number, number, 100, 0) for number in range(count)]
+    pool = make_pool(keys, Plan.of(1000.0), 0, random.Random)
+    assert bound(pool, burst, MONDAY) == (most, count)
+
+
 def test_nothing_to_serve() -> None:
     pool = make_pool(2, Plan.of(1.0), 1, random.Random)
     assert bound(pool, [], MONDAY) == (0.0, 0)

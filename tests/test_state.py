@@ -205,6 +205,14 @@ def test_what_is_no_state_is_a_value_error(table: Any) -> None:
     assert not isinstance(error.value, SchemaError)
 
 
+def test_a_hold_of_an_unknown_kind_is_a_value_error() -> None:
+    table = encode(State({"id": KeyState(hold=Hold("cooldown", "rate", 1.0, 2.0))}))
+    assert decode(table).keys["id"].hold is not None
+    table["keys"]["id"]["hold"]["kind"] = "paused"
+    with pytest.raises(ValueError):
+        decode(table)
+
+
 def paths(table: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Every place in a document."""
     found = [here] if here else []

@@ -96,6 +96,38 @@ def test_any_line_is_read_or_left(client: str, line: bytes) -> None:
     assert read_call(client, line, "") is None
 
 
+def nested(depth: int) -> bytes:
+    """A call of kimi-cli, within so many events of sub-agents."""
+    message = cli_call(NOW)["message"]
+    for _ in range(depth):
+        message = {"type": "SubagentEvent", "payload": {"event": message}}
+    return json.dumps({"timestamp": NOW, "message": message}).encode()
+
+
+def test_a_call_within_sub_agents_is_read_to_a_depth() -> None:
+    assert read_call(CLI, nested(1), "") is not None
+    assert read_call(CLI, nested(1000), "") is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"type": "usage.records"},
+        {"usage": {}},
+        {"usage": {"output": 0}},
+        {"usage": {"output": True}},
+        {"usage": {"output": -1}},
+        {"model": 5},
+        {"time": "now"},
+        {"time": -1},
+    ],
+)
+def test_a_record_with_an_odd_field_is_left(changes: dict[str, object]) -> None:
+    record: dict[str, object] = {"type": "usage.record", "usage": {"output": 1}, "time": 1}
+    assert read_call(CODE, json.dumps(record).encode(), "") is not None
+    assert read_call(CODE, json.dumps({**record, **changes}).encode(), "") is None
+
+
 def test_a_sub_agents_calls_count_once(place: Place) -> None:
     """Kimi Code writes them into a log of their own; kimi-cli into that and into the session's."""
     append(place.log(CODE, "s1"), code_call(NOW, 1))

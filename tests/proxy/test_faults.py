@@ -591,7 +591,8 @@ def test_while_the_lock_can_not_be_taken_requests_go_on(pair: Running) -> None:
 
 def test_while_the_disk_is_full_requests_go_on(pair: Running) -> None:
     """By a limit of file sizes: no file grows, no new one has a byte."""
-    until(lambda: pair.proxy.events("proxy-started"))
+    # Its address is the last that it says; stdout is a file here.
+    until(lambda: f":{pair.proxy.port}/" in pair.proxy.errors)
     pid, none = pair.proxy.process.pid, resource.RLIM_INFINITY
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, none))
     pair.upstream.play(EXHAUSTED)

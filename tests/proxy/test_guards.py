@@ -533,3 +533,9 @@ def test_refusals_are_counted_where_a_person_looks(relay: Running) -> None:
 def test_the_names_of_a_listener(host: str, port: int, name: str, more: set[bytes]) -> None:
     always = {f"{own}:{port}".encode() for own in ("127.0.0.1", "localhost", "[::1]")}
     assert own_hosts(host, port, name) == always | more
+
+
+def test_a_browsers_wish_for_an_icon_gets_no_body(relay: Running) -> None:
+    asked = relay.proxy.request(line=b"GET /favicon.ico HTTP/1.1", body=None)
+    answer = relay.proxy.ask(asked)
+    assert (answer.status, answer.body) == (204, b"")

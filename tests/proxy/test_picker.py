@@ -138,7 +138,12 @@ def test_round_robin_spreads_new_sessions_evenly_and_keeps_the_old_ones() -> Non
 
 def test_a_key_that_failed_does_not_send_the_round_back_to_its_start() -> None:
     desk = Desk(sight(strategy="round-robin"))
-    assert [desk.ask(), desk.ask(b"", A), desk.ask(b"", B), desk.ask(b"", C)] == ["b", "c", "a", "b"]
+    assert [desk.ask(), desk.ask(b"", A), desk.ask(b"", B), desk.ask(b"", C)] == [
+        "b",
+        "c",
+        "a",
+        "b",
+    ]
     assert desk.ask(b"", B) == "c"
 
 

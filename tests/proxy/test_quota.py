@@ -51,6 +51,13 @@ def test_the_mean_share_and_the_first_reset_in_both_forms() -> None:
     }
 
 
+def test_a_month_has_no_length_in_minutes() -> None:
+    month = KeyState(windows={"month": Window(0.3, NOW + 9e5)}, usage_at=NOW - 60.0)
+    found = asked({"a": month, "b": month})
+    assert found["usages"]["limit_month_total"]["used_ratio"] == 0.3
+    assert found["limits"] == []
+
+
 def test_a_key_that_is_out_is_used_up() -> None:
     hold = Hold("exhausted", "quota-5h", NOW - 1.0, NOW + 600.0)
     found = asked({"a": seen(0.0), "b": seen(0.1, hold=hold)})
