@@ -251,7 +251,9 @@ while read -r name value; do
         SigPnd:|SigBlk:|SigIgn:|SigCgt:|ShdPnd:|Uid:|Gid:|Groups:|NoNewPrivs:) echo "$name $value"
     esac
 done < /proc/$pid/status
-for fd in $(ls /proc/$pid/fd); do
+# By a pattern: the pipe to an `ls` would be among them, or not.
+for path in /proc/$pid/fd/*; do
+    fd=${path##*/}
     # The shell has its script open, at a number that it chooses.
     case $(readlink /proc/$pid/fd/$fd) in *probe) ;; *) echo "fd $fd" ;; esac
 done

@@ -97,11 +97,11 @@ def test_any_line_is_read_or_left(client: str, line: bytes) -> None:
 
 
 def nested(depth: int) -> bytes:
-    """A call of kimi-cli, within so many events of sub-agents."""
-    message = cli_call(NOW)["message"]
-    for _ in range(depth):
-        message = {"type": "SubagentEvent", "payload": {"event": message}}
-    return json.dumps({"timestamp": NOW, "message": message}).encode()
+    """A call of kimi-cli, within so many events of sub-agents; `json` writes only some of them."""
+    event, end = '{"type": "SubagentEvent", "payload": {"event": ', "}}"
+    message = json.dumps(cli_call(NOW)["message"])
+    whole = f'{{"timestamp": {NOW}, "message": {event * depth}{message}{end * depth}}}'
+    return whole.encode()
 
 
 def test_a_call_within_sub_agents_is_read_to_a_depth() -> None:
