@@ -177,7 +177,7 @@ def test_numbers_and_names_of_any_kind(place: Place) -> None:
     """Larger than a float, or than 63 bits; no characters; keys where they do not belong."""
     assert read_call(CODE, HUGE, "") is None
     secret = secret_of("alpha")
-    odd = os.fsdecode(b"/work/\xff")
+    odd = os.fsdecode(b"/code/\xff")
     place.begin(CODE, os.fsdecode(b"s\xfe"), NOW, project=f"/\ud800/{secret}/x")
     log = place.log(CODE, os.fsdecode(b"s\xfe"), project=f"/\ud800/{secret}/x")
     for n, model in enumerate(("\ud800", secret, "k")):
@@ -899,4 +899,4 @@ def test_projects_of_kimi_cli_are_named_once_they_are_known(place: Place) -> Non
     )
     place.run("r1", NOW + 2, ALPHA, client=CLI)
     place.read()
-    assert sorted(s.group[0] for s in place.sums("project")) == ["/other", "/work/project"]
+    assert sorted(s.group[0] for s in place.sums("project")) == ["/other", "/code/project"]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 GOLDEN = Path(__file__).parent / "golden" / "usage.json"
 #: What a terminal could obey, and what a page could.
-HOSTILE = "/work/\x1b]0;x\x07<script>alert(1)</script>&\u202e"
+HOSTILE = "/code/\x1b]0;x\x07<script>alert(1)</script>&\u202e"
 RU = {"KMI_LOCALE": "ru", "PYTHONIOENCODING": "utf-8"}
 
 
@@ -49,7 +49,7 @@ def home(world: World) -> World:
     place = Place(world.home, world.state)
     for number, client in enumerate((CODE, CLI)):
         label, key = ("alpha", "beta")[number], ids[number]
-        place.record("runs.jsonl", "run", NOW, run=f"r{number}", cwd="/work/project", key=key,
+        place.record("runs.jsonl", "run", NOW, run=f"r{number}", cwd="/code/project", key=key,
                      client=client, mode="pinned", label=label)  # fmt: skip
         place.begin(client, f"s{number}", NOW + 1)
     append(place.log(CODE, "s0"), code_call(NOW + 60, 1000), code_call(NOW + 120, 2000))
@@ -72,7 +72,7 @@ def test_the_document(home: World, forks: Forks) -> None:
     assert found == json.loads(GOLDEN.read_text())
     expected: dict[str, list[object]] = {
         "day": ["2025-08-17", "2026-09-21"],
-        "project": [None, "/work/project", HOSTILE],
+        "project": [None, "/code/project", HOSTILE],
         "model": [None, "k"],
         "session": [("kimi-cli", "s1"), ("kimi-code", "s0"), ("kimi-code", "s2"), ("proxy", None)],
     }
@@ -104,9 +104,9 @@ def test_the_table(home: World, forks: Forks) -> None:
     assert "exact for 4, by time for 0, unknown for 1 calls" in done.stdout
     # Names are shown in their own letters, unless only ASCII is wanted.
     place = Place(home.home, home.state)
-    place.begin(CODE, "s9", NOW, project="/work/проект")  # noqa: RUF001 - Russian
-    append(place.log(CODE, "s9", project="/work/проект"), code_call(NOW + 7, 900))  # noqa: RUF001 - Russian
-    assert "/work/проект" in forks.run(home, "usage", "--by", "project", *SINCE, env=RU).stdout  # noqa: RUF001 - Russian
+    place.begin(CODE, "s9", NOW, project="/code/проект")  # noqa: RUF001 - Russian
+    append(place.log(CODE, "s9", project="/code/проект"), code_call(NOW + 7, 900))  # noqa: RUF001 - Russian
+    assert "/code/проект" in forks.run(home, "usage", "--by", "project", *SINCE, env=RU).stdout  # noqa: RUF001 - Russian
     assert forks.run(home, "usage", "--by", "project", "--plain", *SINCE).stdout.isascii()
     # The same in the person's language, and drawn.
     done = forks.run(home, "usage", *SINCE, env={**RU, "FORCE_COLOR": "1", "TERM": "xterm"})

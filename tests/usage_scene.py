@@ -33,7 +33,7 @@ class Place:
         self.root = root
         self.state = state or root / "state"
         self.homes = {CLI: str(root / ".kimi"), CODE: str(root / ".kimi-code")}
-        self.project = "/work/project"
+        self.project = "/code/project"
         self.said: list[str] = []
         self.store = Store(str(self.state), self.said.append)
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
