@@ -899,4 +899,4 @@ def test_projects_of_kimi_cli_are_named_once_they_are_known(place: Place) -> Non
     )
     place.run("r1", NOW + 2, ALPHA, client=CLI)
     place.read()
-    assert sorted(s.group[0] for s in place.sums("project")) == ["/other", "/code/project"]
+    assert sorted(s.group[0] for s in place.sums("project")) == ["/code/project", "/other"]

@@ -171,9 +171,12 @@ class Tally:
     def drain(self) -> bytes:
         """The lines of the trace since the last call; b"" without any. For one other thread."""
         waiting, lines = self._waiting, []
-        # One more may wait for a moment, which the event loop is about to drop.
-        for _ in range(min(len(waiting), self._max_waiting)):
-            lines.append(self._lines.line(waiting.popleft()))
+        for _ in range(len(waiting)):
+            try:
+                served = waiting.popleft()
+            except IndexError:  # the event loop has just dropped the last one
+                break
+            lines.append(self._lines.line(served))
         dropped = self.dropped
         if lines and dropped > self._told:
             head = lines[0][: len(_HEAD)]  # the time of the first that was kept
