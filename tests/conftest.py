@@ -19,8 +19,8 @@ import pytest
 from tests import quickly
 
 # Also for the tests, which import the world from here.
+from tests.fork_server import PACKAGE_PARENT as PACKAGE_PARENT
 from tests.quickly import LIMIT_S as LIMIT_S
-from tests.quickly import PACKAGE_PARENT as PACKAGE_PARENT
 from tests.quickly import Result as Result
 
 if TYPE_CHECKING:

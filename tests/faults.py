@@ -6,80 +6,28 @@ import gc
 import json
 import os
 import signal
-import subprocess
 import sys
-import traceback
 from importlib import import_module
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from tests.conftest import CLI, LIMIT_S, PACKAGE_PARENT, Result, World
+from tests.conftest import LIMIT_S, Result, World
+from tests.fork_server import ForkServer, ended, preload, serve
 from tests.injection import Injector, Point
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
+    from pathlib import Path
 
 #: Where a run reads and writes, below the root of its world.
 STREAMS = ("faults-stdin", "faults-stdout", "faults-stderr")
-#: What most commands import, beside their modules.
-LOADED = (
-    *("kmi.__main__", "kmi.api", "kmi.backup_secrets", "kmi.background", "kmi.health_rich"),
-    *("kmi.kimi_edits", "kmi.memo", "kmi.pins", "kmi.proxy.lifecycle", "kmi.quick", "kmi.store"),
-    *(
-        "kmi.swap",
-        "kmi.refresh",
-        "kmi.upstream",
-        "certifi",
-        "httpx",
-        "dotenv",
-        "filelock",
-        "tomlkit",
-        "tests.careless",
-    ),
-)
 
 
 def main() -> None:
     """Answer calls, one JSON line each, with the exit code; until the input ends."""
-    from kmi.cli import COMMANDS
-
-    for command in COMMANDS.values():
-        import_module(f"kmi.commands.{command.module}")
-    for name in LOADED:
-        import_module(name)
-    warm_up()
+    preload()
+    import_module("tests.careless")
     gc.freeze()
-    for line in sys.stdin:
-        call = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            os._exit(played(call))
-        status = os.waitpid(pid, 0)[1]
-        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
-        sys.stdout.write(f"{code}\n")
-        sys.stdout.flush()
-
-
-def warm_up() -> None:
-    """Swap once in this very process: what is imported and compiled then, no run has to."""
-    with TemporaryDirectory() as folder:
-        world = World(Path(folder))
-        (world.root / STREAMS[0]).touch()
-        world.env["KMI_CLIENT"] = CLI
-        world.add_keys("alpha", "beta")
-        world.config_with("alpha")
-        streams, fds = (sys.stdin, sys.stdout, sys.stderr), [os.dup(fd) for fd in (0, 1, 2)]
-        for words in (["use", "beta"], ["undo"], ["run", "--dry-run", "--", "true"]):
-            call = {"program": "kmi.__main__", "args": words, "env": world.env, "fault": None}
-            played({**call, "cwd": str(world.cwd), "files": folder})
-        for number, fd in enumerate(fds):
-            os.dup2(fd, number)
-            os.close(fd)
-        sys.stdin, sys.stdout, sys.stderr = streams
-        os.chdir("/")
-    signal.alarm(0)
+    serve(played)
 
 
 def played(call: dict[str, Any]) -> int:
@@ -99,27 +47,24 @@ def played(call: dict[str, Any]) -> int:
         open(fd, mode, closefd=False)  # noqa: SIM115 - as long as the run
         for fd, mode in enumerate(("r", "w", "w"))
     )
-    injector = None if call["fault"] is None else Injector(**call["fault"])
-    if injector is not None:
+    if call["fault"] is None:
+        return ended(program.main)
+    injector = Injector(**call["fault"])
+
+    def disturbed() -> object:
         injector.install()
-    try:
-        code: Any = program.main()
-    except SystemExit as stop:
-        code = stop.code
-    except BaseException:  # noqa: BLE001 - as the interpreter would
-        traceback.print_exc()
-        code = 1
-    if injector is not None:
-        injector.finish()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return int(code or 0)
+        try:
+            return program.main()
+        finally:
+            injector.finish()
+
+    return ended(disturbed)
 
 
 # In the test.
 
 
-class Faults:
+class Faults(ForkServer):
     """The process that forks runs of kmi with faults, as a context manager.
 
     Args:
@@ -129,28 +74,7 @@ class Faults:
 
     def __init__(self, program: str = "kmi.__main__", within: Sequence[str] = ()) -> None:
         self.program = program
-        self._process = subprocess.Popen(
-            [*within, sys.executable, "-m", "tests.faults"],
-            cwd=str(Path(__file__).parents[1]),
-            env={
-                "PATH": os.environ.get("PATH", os.defpath),
-                "PYTHONPATH": PACKAGE_PARENT,
-                "LANG": "C.UTF-8",
-            },
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-
-    def __enter__(self) -> Faults:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.communicate()
+        super().__init__("tests.faults", within)
 
     def run(
         self,
@@ -171,11 +95,7 @@ class Faults:
             "files": str(world.root),
             "fault": fault,
         }
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(call).encode() + b"\n")
-        self._process.stdin.flush()
-        code = int(self._process.stdout.readline())
+        code = self.ask(call)
         said = [
             (world.root / name).read_bytes().decode("utf-8", "surrogateescape")
             for name in STREAMS[1:]

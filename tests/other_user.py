@@ -10,25 +10,23 @@ from __future__ import annotations
 import ast
 import atexit
 import codecs
-import json
 import os
 import shutil
 import signal
 import stat
-import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any
 
 from tests.conftest import LIMIT_S, PACKAGE_PARENT, Result, World
+from tests.fork_server import ForkServer, ended, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from types import TracebackType
 
 #: Nobody: no name, no group, no home of that number.
 UID = 54321
@@ -36,7 +34,7 @@ UID = 54321
 UMASK = 0o022
 
 
-class Others:
+class Others(ForkServer):
     """The process that forks, as a context manager.
 
     Args:
@@ -44,28 +42,7 @@ class Others:
     """
 
     def __init__(self, before: tuple[str, ...] = ()) -> None:
-        self._process = subprocess.Popen(
-            [*before, sys.executable, "-m", "tests.other_user"],
-            cwd=PACKAGE_PARENT,
-            env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": PACKAGE_PARENT},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-
-    def __enter__(self) -> Others:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let the process end."""
-        self._process.communicate()
+        super().__init__("tests.other_user", before)
 
     def run(
         self,
@@ -83,11 +60,7 @@ class Others:
                 "args": args, "env": world.environment(env), "cwd": str(cwd or world.cwd),
                 "input": input, "uid": uid, "umask": umask, "files": files,
             }  # fmt: skip
-            assert self._process.stdin is not None
-            assert self._process.stdout is not None
-            self._process.stdin.write(json.dumps(call).encode() + b"\n")
-            self._process.stdin.flush()
-            code = int(self._process.stdout.readline())
+            code = self.ask(call)
             said = [
                 Path(files, name).read_bytes().decode("utf-8", "surrogateescape")
                 for name in ("1", "2")
@@ -204,22 +177,12 @@ def everything() -> None:
 def main() -> None:
     """Answer calls, one JSON line each, with the exit code; until the input ends."""
     everything()
-    from kmi import __main__ as entry
-
-    for line in sys.stdin:
-        call = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            os._exit(forked(call, entry.main, str(entry.__file__)))
-        status = os.waitpid(pid, 0)[1]
-        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
-        sys.stdout.write(f"{code}\n")
-        sys.stdout.flush()
+    serve(forked)
 
 
-def forked(call: dict[str, Any], kmi: Callable[[], object], script: str) -> int:
+def forked(call: dict[str, Any]) -> int:
     """One run, in the process that was forked for it."""
-    import traceback
+    from kmi import __main__ as entry
 
     signal.alarm(int(LIMIT_S))
     files = Path(call["files"])
@@ -237,18 +200,9 @@ def forked(call: dict[str, Any], kmi: Callable[[], object], script: str) -> int:
         os.setuid(call["uid"])
     os.environ.clear()
     os.environ.update(call["env"])
-    sys.argv = [script, *call["args"]]
+    sys.argv = [str(entry.__file__), *call["args"]]
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115 - for the run
-    try:
-        code: Any = kmi()
-    except SystemExit as stop:
-        code = stop.code
-    except BaseException:  # noqa: BLE001 - as the interpreter would
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return int(code or 0)
+    return ended(entry.main)
 
 
 if __name__ == "__main__":

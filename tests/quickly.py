@@ -19,16 +19,22 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from contextlib import suppress
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
 import kmi
+from tests.fork_server import (
+    LOCALE,
+    PACKAGE_PARENT,
+    ended,
+    environment,
+    exit_code,
+    preload,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,11 +44,8 @@ if TYPE_CHECKING:
 
 #: A run of kmi that takes longer than this hangs.
 LIMIT_S = 60.0
-PACKAGE_PARENT = str(Path(kmi.__file__).resolve().parents[1])
 #: What Python says of itself after ``python -m kmi``.
 ENTRY = str(Path(kmi.__file__).with_name("__main__.py").resolve())
-#: The locale of the process that forks; its streams are made for it.
-LOCALE = "C.UTF-8"
 
 Result = subprocess.CompletedProcess[str]
 
@@ -151,12 +154,7 @@ class Forks:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.quickly", str(his.fileno())],
             cwd=str(Path(__file__).parents[1]),
-            env={
-                **{n: v for n, v in os.environ.items() if n.startswith(("COV", "PYTHON"))},
-                "PATH": os.environ.get("PATH", os.defpath),
-                "PYTHONPATH": PACKAGE_PARENT,
-                "LANG": LOCALE,
-            },
+            env=environment(),
             stdin=subprocess.DEVNULL,
             pass_fds=[his.fileno()],
         )
@@ -274,13 +272,8 @@ def umask() -> int:
 
 def main() -> None:
     """Fork for each call, until the other side is closed."""
-    from kmi.cli import COMMANDS
-
     calls = socket.socket(fileno=int(sys.argv[1]))
-    for command in COMMANDS.values():
-        import_module(f"kmi.commands.{command.module}")
-    for name in ("__main__", "api", "background", "health_rich", "proxy.lifecycle", "quick"):
-        import_module(f"kmi.{name}")
+    preload()
     gc.freeze()
     woken, wake = socket.socketpair()
     for end in (woken, wake):
@@ -318,17 +311,14 @@ def main() -> None:
 def reap(runs: dict[int, socket.socket]) -> None:
     """Tell the ends of all runs that ended."""
     for pid in list(runs):
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
             with runs.pop(pid) as result, suppress(OSError):  # the test is over
-                result.send(str(code).encode())
+                result.send(str(exit_code(status)).encode())
 
 
 def forked(fds: list[int]) -> int:
     """One run, in the process that was forked for it: call, stdin, stdout, stderr."""
-    import traceback
-
     from kmi import __main__ as entry
 
     with open(fds[0], encoding="utf-8") as call:
@@ -343,19 +333,7 @@ def forked(fds: list[int]) -> int:
     os.environ.update(env)
     time.tzset()
     streams(sys.stdin.errors, sys.stdout.errors, sys.stderr.errors)
-    try:
-        code: Any = entry.main()
-    except SystemExit as stop:
-        code = stop.code
-    except BaseException:  # noqa: BLE001 - as the interpreter would
-        traceback.print_exc()
-        code = 1
-    ending = getattr(threading, "_shutdown", None)
-    if ending:  # threads that are no daemons are waited for, as at the end of any Python
-        ending()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return int(code or 0)
+    return ended(entry.main)
 
 
 def streams(stdin: str | None, stdout: str | None, stderr: str | None) -> None:

@@ -16,12 +16,12 @@ import subprocess
 import sys
 import time
 import traceback
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tests.quickly import LIMIT_S, LOCALE, PACKAGE_PARENT
+from tests.fork_server import ended, environment, preload
+from tests.quickly import LIMIT_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,11 +49,7 @@ class Typist:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.typing_in", str(folder)],
             cwd=str(Path(__file__).parents[1]),
-            env={
-                "PATH": os.environ.get("PATH", os.defpath),
-                "PYTHONPATH": PACKAGE_PARENT,
-                "LANG": LOCALE,
-            },
+            env=environment(),
             stdin=subprocess.PIPE,
         )
 
@@ -149,12 +145,7 @@ def typed(argv: list[str], world: World) -> str:
 
 def main(folder: str) -> None:
     """Answer calls until standard input ends."""
-    from kmi.cli import COMMANDS
-
-    for command in COMMANDS.values():
-        import_module(f"kmi.commands.{command.module}")
-    for name in ("__main__", "api", "background", "health_rich", "proxy.lifecycle", "quick"):
-        import_module(f"kmi.{name}")
+    preload()
     # Open for writing as well, so that it never ends.
     requests = os.open(os.path.join(folder, "requests"), os.O_RDWR)
     while True:
@@ -244,16 +235,7 @@ def run(words: list[str], env: Mapping[str, str], cwd: str, fds: list[int]) -> i
     # Lines come in their order, as on a terminal.
     sys.stdin = open(0)  # noqa: SIM115 - to the end
     sys.stdout, sys.stderr = open(1, "w", buffering=1), open(2, "w", buffering=1)  # noqa: SIM115 - so
-    try:
-        code: Any = entry.main()
-    except SystemExit as stop:
-        code = stop.code
-    except BaseException:  # noqa: BLE001 - as the interpreter would
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return int(code or 0)
+    return ended(entry.main)
 
 
 if __name__ == "__main__":
