@@ -6,6 +6,9 @@ BIN = $(VENV)/bin
 # Four processes for two cores: a good part of the suite is waiting for other processes.
 JOBS ?= 4
 
+# The suite starts thousands of processes; each would compile again what it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint unit e2e sweep coverage bench fuzz dev docs hooks recording clean
 
 demo: $(VENV)/installed
@@ -22,7 +25,7 @@ lint: $(VENV)/installed-dev
 
 unit: $(VENV)/installed-dev
 	$(BIN)/python -m compileall -q kmi
-	$(BIN)/python -m pytest -n $(JOBS) --ignore=tests/e2e $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --ignore=tests/e2e $(ARGS)
 
 # The real clients, installed into a cache outside of the tree.
 e2e: $(VENV)/installed-dev

@@ -102,7 +102,15 @@ class Shell:
         counts = []
         for times in (0, 10):
             with tempfile.NamedTemporaryFile() as file:
-                options = ["-f", "-qq", "-e", "trace=" + ",".join(TRACED), "-o", file.name]
+                options = [
+                    "-f",
+                    "--seccomp-bpf",
+                    "-qq",
+                    "-e",
+                    "trace=" + ",".join(TRACED),
+                    "-o",
+                    file.name,
+                ]
                 self.run(self.loop(load, call, times), [strace, *options])
                 lines = Path(file.name).read_text().splitlines()
             begun = [line for line in lines if re.match(r"\d+ +(fork|vfork|clone3?)\(", line)]

@@ -207,10 +207,10 @@ def test_runs_on_the_active_key_are_exact_while_others_swap(world: World, fake: 
     runs, swaps = [], []
     reader = Reader(world.config(), set(allowed.values()))
     with reader.reading():
-        for number in range(30):
+        for number in range(20):
             runs.append(start(world, [*KMI, "run", "--", "kimi"]))
             if number % 3 == 2:
-                swaps.append(start(world, [*KMI, "use", labels(6)[number // 3 % 6]]))
+                swaps.append(start(world, [*KMI, "use", labels(6)[number // 3]]))
         ends = finish([*runs, *swaps])
     assert [end for end in ends if end[0] != 0] == []
     assert len(fake.chats()) == len(runs)
@@ -326,7 +326,7 @@ def lock_holders(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("lock_holders")
 def test_killed_holders_of_the_lock_harm_no_other_run(world: World, fake: FakeKimi) -> None:
-    allowed = populate(world, fake, 40)
+    allowed = populate(world, fake, 24)
     world.kmi("run", "--", "true")
     reader = Reader(world.config(), set(allowed.values()))
     killed: set[int] = set()
@@ -336,7 +336,7 @@ def test_killed_holders_of_the_lock_harm_no_other_run(world: World, fake: FakeKi
         ]
         pids = {process.pid for process in processes}
         deadline = time.monotonic() + LIMIT_S
-        while len(killed) < len(allowed) // 5 and time.monotonic() < deadline:
+        while len(killed) < len(allowed) // 4 and time.monotonic() < deadline:
             if all(process.poll() is not None for process in processes):
                 break
             pid = holder_of(world.state / "lock")
@@ -345,7 +345,7 @@ def test_killed_holders_of_the_lock_harm_no_other_run(world: World, fake: FakeKi
                 os.kill(pid, signal.SIGKILL)
                 killed.add(pid)
         ends = finish(processes)
-    assert len(killed) == len(allowed) // 5, "not enough holders were caught"
+    assert len(killed) == len(allowed) // 4, "not enough holders were caught"
     for process, (code, out, err) in zip(processes, ends):
         if process.pid in killed:
             assert code == -signal.SIGKILL
@@ -569,7 +569,7 @@ def test_random_commands_and_kills_leave_a_state_that_holds(world: World) -> Non
             )
             process = start(world, [*KMI, *args])
             if rng.random() < 0.35:
-                time.sleep(rng.uniform(0.02, 0.3))
+                time.sleep(rng.uniform(0.0, 0.03))
                 process.kill()
             ((code, out, err),) = finish([process])
             with seen:

@@ -166,7 +166,16 @@ def test_fish(desk: Desk) -> None:
 def test_labels_cost_no_process(desk: Desk, shell: str) -> None:
     strace = need("strace")
     trace = desk.world.root / "trace"
-    wrapper = (strace, "-f", "-qq", "-e", "trace=execve,fork,vfork,clone,clone3", "-o", str(trace))
+    wrapper = (
+        strace,
+        "-f",
+        "--seccomp-bpf",
+        "-qq",
+        "-e",
+        "trace=execve,fork,vfork,clone,clone3",
+        "-o",
+        str(trace),
+    )
     opened = desk.open(shell, before=BEFORE[shell], after=SAY[shell], wrapper=wrapper)
 
     def press() -> None:

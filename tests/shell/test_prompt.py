@@ -338,7 +338,16 @@ def test_no_process_starts_for_a_prompt(desk: Desk, shell: str, init: bool, tmp_
     strace = need("strace")
     trace = tmp_path / "trace"
     options = () if init else ("--no-prompt", "--no-completion", "--no-wrap")
-    wrapper = (strace, "-f", "-qq", "-e", "trace=execve,fork,vfork,clone,clone3", "-o", str(trace))
+    wrapper = (
+        strace,
+        "-f",
+        "--seccomp-bpf",
+        "-qq",
+        "-e",
+        "trace=execve,fork,vfork,clone,clone3",
+        "-o",
+        str(trace),
+    )
     opened = desk.open(shell, *options, wrapper=wrapper)
     for _ in range(3):
         opened.do("true")
