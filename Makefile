@@ -27,7 +27,7 @@ unit: $(VENV)/installed-dev
 	$(BIN)/python -m compileall -q kmi
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --ignore=tests/e2e $(ARGS)
 
-# The real clients, installed into a cache outside of the tree.
+# The real clients, installed into a cache outside of the tree; and the web page in a real browser.
 e2e: $(VENV)/installed-dev
 	$(BIN)/python tests/e2e/clients.py
 	$(BIN)/python -m pytest -n $(JOBS) tests/e2e

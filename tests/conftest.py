@@ -33,7 +33,8 @@ CLI, CODE = "kimi-cli", "kimi-code"
 #: The base URL of keys and configs in tests. Nothing listens there.
 BASE_URL = "https://api.kimi.com/coding/v1"
 
-hypothesis.settings.register_profile("kmi", deadline=None, database=None)
+# `make fuzz` looks for longer.
+hypothesis.settings.register_profile("kmi", deadline=None, database=None, max_examples=50)
 hypothesis.settings.load_profile("kmi")
 
 
