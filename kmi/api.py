@@ -51,7 +51,6 @@ class Answer:
         chat_status: of the chat question; None when it was not asked or not answered.
         chat_verdict: what its refusal means; for `transitions.apply_verdict`.
         chat_error: one line for people.
-        took_s: how long all of it took.
     """
 
     status: int | None = None
@@ -63,7 +62,6 @@ class Answer:
     chat_status: int | None = None
     chat_verdict: Verdict | None = None
     chat_error: str = ""
-    took_s: float = 0.0
 
 
 def check_keys(
@@ -154,7 +152,7 @@ class _Asker:
         answer = self._quota(started + self._timeout_s)
         if chat_model is not None and answer.status not in {None, 401}:
             answer = self._chat(answer, chat_model, time.monotonic() + self._timeout_s)
-        return replace(answer, took_s=time.monotonic() - started)
+        return answer
 
     def _quota(self, deadline: float) -> Answer:
         """One endpoint by the host; the other one when that does not exist there."""

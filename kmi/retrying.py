@@ -72,7 +72,9 @@ def check_args(args: RunArgs, program: Program, arguments: Sequence[str]) -> Non
     if args.key is not None:
         raise UsageError("--retry takes another key, and -k names one", "leave one of them out")
     if args.proxy:
-        raise UsageError("--retry does not go with --proxy, which tries again by itself")
+        raise UsageError(
+            "--retry does not go with --proxy, which tries again by itself", "leave one of them out"
+        )
     if program.client is None or not one_shot(program.client, arguments):
         raise UsageError(
             "--retry is for one-shot runs of a client",

@@ -136,7 +136,7 @@ class Injector:
         self._top = f"{top}/"
         self._folders = tuple(f"{top}/{folder}" for folder in folders)
         self._log = log
-        self._target = None if target is None else Point(*target)  # type: ignore[arg-type] # JSON
+        self._target = None if target is None else Point(*target)  # type: ignore[arg-type]  # JSON
         self._kind = kind
         self._config = config
         self._depth = 0

@@ -139,7 +139,6 @@ class Simulation:
         rank: Callable[..., Ranking] = Ranking,
     ) -> None:
         self._pool = pool
-        self._strategy = strategy
         self._accounts = pool.opened(start)
         self._of_account: list[list[int]] = [[] for _ in self._accounts]
         for number, account in enumerate(pool.account_of):

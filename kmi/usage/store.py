@@ -32,8 +32,6 @@ SCHEMA = 1
 APPLICATION = 0x6B6D6900
 #: How long to wait for another `kmi usage`, which holds the file for a second at a time.
 BUSY_S = 30.0
-#: What a row is estimated to take on disk, for those who clean.
-ROW_BYTES = 120
 #: How sure an attribution is, as the file holds it: the smaller, the surer.
 SURE = (EXACT, BY_TIME, UNKNOWN)
 
