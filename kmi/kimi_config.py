@@ -75,6 +75,25 @@ class Config(NamedTuple):
         value = self.provider_table.get("api_key")
         return value if isinstance(value, str) and value else None
 
+    def secret_of(self, alias: str | None) -> str | None:
+        """The API key that Kimi Code sends with another model than the default one.
+
+        A model's own ``api_key`` or ``oauth`` beats its provider's (docs/reference/clients.md).
+
+        Returns:
+            None: the same as with the default model, or the alias is not there; "": no API key.
+        """
+        providers, models = self.data.get("providers"), self.data.get("models")
+        model = models.get(alias) if isinstance(models, dict) else None
+        if not isinstance(model, dict) or alias == self.model:
+            return None
+        name, own = model.get("provider"), model.get("api_key") or model.get("oauth")
+        source = model if own else (providers or {}).get(name if isinstance(name, str) else None)
+        if not isinstance(source, dict) or (name == self.provider and not own):
+            return None
+        secret = "" if source.get("oauth") else source.get("api_key")
+        return secret if isinstance(secret, str) else ""
+
     def __repr__(self) -> str:
         """Without anything secret."""
         return f"Config(name={self.name!r}, client={self.client!r})"

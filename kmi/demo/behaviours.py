@@ -28,7 +28,6 @@ TOO_MANY_REQUESTS = (  # row 18
     "We're receiving too many requests at the moment. Please wait a moment and try again."
 )
 OVERLOADED = "The engine is currently overloaded, please try again later"  # row 19
-NO_BALANCE = "You exceeded your current quota, please check your account balance"  # row 11
 
 
 def error_body(message: str, type_: str) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from kmi.demo.behaviours import (
     CODING_AGENTS_ONLY,
     INVALID_KEY,
-    NO_BALANCE,
     NO_MEMBERSHIP,
     OVERLOADED,
     QUOTA_CYCLE,
@@ -238,7 +237,6 @@ __all__ = [
     "Request",
     "CODING_AGENTS_ONLY",
     "INVALID_KEY",
-    "NO_BALANCE",
     "NO_MEMBERSHIP",
     "OVERLOADED",
     "QUOTA_CYCLE",

@@ -1,8 +1,8 @@
 """A tiny client for the demo and the tests: ``python stand_in.py --print -p TEXT``.
 
-What is imitated: how kimi-cli 1.51.0 finds its credentials (clients.md
-and 7), its exit codes and its error text (9). It sends one request without a stream, to loopback
-only, and does nothing else that the real one does.
+What is imitated: how kimi-cli 1.51.0 finds its credentials (docs/reference/clients.md), its exit
+codes and its error text. It sends one request without a stream, to loopback only, and does nothing
+else that the real one does.
 
 ``KIMI_STANDIN_DELAY_S`` is the time between start and reading the config: the real client takes
 seconds, and a test of "told alpha, sends alpha" needs that gap.
@@ -118,11 +118,14 @@ def chat(base_url: str, key: str, model: str, prompt: str) -> str:
         connection.request("POST", path, json.dumps(request), headers)
         answer = connection.getresponse()
         status, data = answer.status, answer.read()
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise StandInError("Connection error.", TRY_AGAIN) from error
     finally:
         connection.close()
-    body = json.loads(data)
+    try:
+        body = json.loads(data)
+    except ValueError:
+        body = data.decode("utf-8", "replace")
     if status != 200:
         # The real client prints Python's repr of the body, not JSON.
         text = f"Error code: {status} - {body!r}"

@@ -127,7 +127,8 @@ class Failure:
         self.verdict = verdict
         self.at = at
         self.failed = Failed(session.key, session.label)
-        #: The key of another provider that the session is on; "" if it has none.
+        #: The id of the key of another model that the session is on, "" if that has none; None:
+        #: it is on the config's own.
         self.other: str | None = None
         self.marked = False
         self.refresh = False

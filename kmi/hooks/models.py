@@ -2,7 +2,7 @@
 
 Hooks are not told: they name the default model at the start, and none at a failure (2.1.0). The
 session's own log says which alias it is bound to. Nothing else of that log is looked at, and only
-where the config has several providers.
+where the config has several models.
 """
 
 from __future__ import annotations
@@ -29,24 +29,17 @@ _ALIAS = re.compile(rb'"modelAlias":"([^"\\]{1,200})"')
 
 
 def other_key(session: Session, config: Config | None, env: Mapping[str, str]) -> str | None:
-    """The id of the key of another provider than the default model's; "" if that has none.
+    """The id of the key of another model than the default one; "" if that has none.
 
     Returns:
-        None when the session is on the provider of the default model, or nothing says otherwise.
+        None when the session is on the key of the default model, or nothing says otherwise.
     """
     if session.client != CODE or session.how != "config" or config is None:
         return None
-    providers, models = config.data.get("providers", {}), config.data.get("models", {})
-    if len(providers) < 2:
+    if len(config.data.get("models", {})) < 2:
         return None
-    alias = bound_alias(client_home(CODE, env), session.session_id)
-    model = models.get(alias)
-    name = model.get("provider") if isinstance(model, dict) else None
-    provider = providers.get(name)
-    if name == config.provider or not isinstance(provider, dict):
-        return None
-    secret = model.get("api_key") or provider.get("api_key")
-    return key_id_of(secret) if isinstance(secret, str) and secret else ""
+    secret = config.secret_of(bound_alias(client_home(CODE, env), session.session_id))
+    return key_id_of(secret) if secret else secret
 
 
 def bound_alias(home: str, session_id: str) -> str | None:

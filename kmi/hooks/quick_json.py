@@ -16,7 +16,6 @@ class _Reading:
     parse_float = float
     parse_int = int
     parse_constant = float
-    memo: dict[str, str] = {}  # noqa: RUF012 - of names, for all readings
 
 
 def parsed(data: bytes) -> Any:

@@ -115,7 +115,7 @@ def write(change: Change) -> list[str]:
 
 def _missing_folders(folder: str) -> list[str]:
     found: list[str] = []
-    while folder and not os.path.isdir(folder):
+    while folder != os.path.dirname(folder) and not os.path.isdir(folder):
         found.insert(0, folder)
         folder = os.path.dirname(folder)
     return found

@@ -115,8 +115,7 @@ def _of(clients: Mapping[str, Any], client: str) -> Mapping[str, Any]:
 
 
 def _record(done: Done, known: Mapping[str, Any], folders: Sequence[str]) -> dict[str, Any]:
-    line = done.place.hook_line("EVENT")
-    return plugin_record.remembered(done.changes, known, folders, line)
+    return plugin_record.remembered(done.changes, known, folders)
 
 
 def _save(app: App, clients: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from kmi.digest import sha256_hex
 from kmi.errors import ConfigError, KmiError
 from kmi.files import read_regular
 from kmi.plugin.texts import Patch
@@ -51,7 +50,7 @@ def encoded(clients: Mapping[str, Any]) -> bytes:
 
 
 def remembered(
-    changes: Sequence[Change], record: Mapping[str, Any], folders: Sequence[str], command: str
+    changes: Sequence[Change], record: Mapping[str, Any], folders: Sequence[str]
 ) -> dict[str, Any]:
     """What is known of an installation afterwards."""
     files = {}
@@ -64,9 +63,8 @@ def remembered(
             "created": created,
             "before": change.patch.before,
             "after": change.patch.after,
-            "sha256": sha256_hex((change.after or "").encode()),
         }
-    return {"command": command, "files": files, "folders": [*folders_of(record), *folders]}
+    return {"files": files, "folders": [*folders_of(record), *folders]}
 
 
 def kept(record: Mapping[str, Any], path: str) -> tuple[bool, Patch] | None:

@@ -27,7 +27,7 @@ HOOKS = (
     ("StopFailure", "stop-failure", 10),
 )
 _OURS = re.compile(r" hook (session-start|session-end|stop-failure) --client (kimi-cli|kimi-code)$")
-#: The value of a command, in TOML as in JSON.
+#: The value of a command, in TOML.
 _COMMAND = re.compile(r'(?<=command = ")([^"\n]*)(?=")')
 _EMPTY_HOOKS = re.compile(r"(?m)^hooks[ \t]*=[ \t]*(\[[ \t]*\])")
 _FIRST_HOOK = re.compile(r"(?m)^[ \t]*\[\[[ \t]*hooks[ \t]*\]\]")
@@ -214,9 +214,11 @@ def without_status(text: str, name: str) -> str:
     if rest:
         wanted["status_line"] = rest
     lines = text.splitlines(keepends=True)
-    at = next(i for i, line in enumerate(lines) if re.match(r"\s*\[\s*status_line\s*\]", line))
+    tables = (i for i, line in enumerate(lines) if re.match(r"\s*\[\s*status_line\s*\]", line))
+    at = next(tables, len(lines))
     found = (i for i in range(at, len(lines)) if re.match(r"\s*command\s*=", lines[i]))
-    drop = {next(found)} | (set() if rest else {at})
+    drop = {next(found, None)} | (set() if rest else {at})
+    # Written in another form, nothing is found, and `_proved` refuses.
     made = "".join(line for i, line in enumerate(lines) if i not in drop)
     return _proved(made, wanted, name)
 

@@ -1,7 +1,7 @@
 """Which key an alias of a model stands for, where Kimi Code's config gives it a key of its own.
 
-Kmi swaps the key of one provider only, that behind ``default_model``; a call on the alias of
-another one was paid by that one's key, whatever was swapped.
+Kmi swaps the key behind ``default_model`` only; a call on an alias with another one was paid by
+that one, whatever was swapped.
 """
 
 from __future__ import annotations
@@ -39,15 +39,8 @@ def alias_keys(home: str) -> Aliases:
         config = parse_config(raw, name=path, client="kimi-code")
     except (OSError, KmiError):
         return NO_ALIASES
-    providers, models = config.data.get("providers"), config.data.get("models")
-    found = {}
-    if isinstance(providers, dict) and isinstance(models, dict):
-        for alias, model in models.items():
-            name = model.get("provider") if isinstance(model, dict) else None
-            provider = providers.get(name) if isinstance(name, str) else None
-            if name == config.provider or not isinstance(provider, dict):
-                continue
-            secret = model.get("api_key") or provider.get("api_key")
-            if isinstance(secret, str) and secret and not model.get("oauth"):
-                found[str(alias)] = key_id_of(secret)
+    models = config.data.get("models")
+    aliases = models if isinstance(models, dict) else {}
+    secrets = {alias: config.secret_of(alias) for alias in aliases}
+    found = {alias: key_id_of(secret) for alias, secret in secrets.items() if secret}
     return Aliases(found, status.st_mtime)

@@ -199,10 +199,13 @@ def code_session(data: bytes) -> tuple[str, float | None, str]:
         project = table.get("cwd")
         created = table.get("createdAt")
         at = created / 1000 if type(created) in {int, float} and created > 0 else None
-        home = str(table["agents"]["main"].get("homedir", ""))
-        run = home.rpartition("/home/sessions/")[0].rpartition("-")[2]
     except BAD:
         return "", None, ""
+    try:
+        home = str(table["agents"]["main"].get("homedir", ""))
+    except BAD:
+        home = ""  # this version says it elsewhere; the rest holds
+    run = home.rpartition("/home/sessions/")[0].rpartition("-")[2]
     is_run = len(run) == 12 and all(c in "0123456789abcdef" for c in run)
     project = storable(mask_data(project)) if isinstance(project, str) else ""
     return project, at, run if is_run else ""

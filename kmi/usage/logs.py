@@ -32,7 +32,7 @@ class Log(NamedTuple):
     """One log.
 
     Attributes:
-        folder: the directory that holds it, in which the client's name of the project is.
+        folder: the session's directory, in one with the client's name of the project.
         session: the client's name of the session.
         agent: the sub-agent whose log it is; "" for the session's own.
         status: of the file, not of what it may link to.

@@ -1,4 +1,4 @@
-"""What one call of a model cost, as the clients' session logs tell it (pure)."""
+"""What one call of a model cost, by the clients' session logs, and how sure that is (pure)."""
 
 from __future__ import annotations
 

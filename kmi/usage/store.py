@@ -209,6 +209,8 @@ def _translated(path: str) -> Iterator[None]:
         ) from None
     except sqlite3.DatabaseError as error:
         raise DamagedError(str(error)) from None
+    except BrokenPipeError:
+        raise  # whoever reads what is printed has gone; the file has nothing to do with it
     except OSError as error:
         raise RefusedError(
             f"can't use {path}: {error.strerror}", "check the disk, its owner and mode"

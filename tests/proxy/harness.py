@@ -7,7 +7,6 @@ an event of the test, resets, closes, or hangs. Nothing here knows kmi, but for 
 from __future__ import annotations
 
 import json
-import os
 import re
 import select
 import signal
@@ -639,12 +638,3 @@ class Running(NamedTuple):
 def own_words(code: str) -> list[str]:
     """A command line that runs this code with kmi on its path."""
     return [sys.executable, "-c", code]
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process is there."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
