@@ -1001,3 +1001,39 @@ def test_an_adoption_beside_a_model_without_a_name_takes_the_plans() -> None:
     assert adopted.model == OWN_NAME
     back = undo_edits(adopted, config, "adopt")
     assert data_of(apply_edits(adopted, back)) == config.data
+
+
+@pytest.mark.parametrize(
+    "alias, provider, own, secret",
+    [
+        ("k", "p", "", None),  # the default one
+        ("none", "p", "", None),
+        ("x", "p", "", None),
+        ("x", "p", 'api_key = "sk-own"', "sk-own"),
+        ("x", "p", 'oauth = { storage = "file", key = "oauth/kimi-code" }', ""),
+        ("x", "q", "", "sk-q"),
+        ("x", "q", 'api_key = "sk-own"', "sk-own"),
+        ("x", "q", 'oauth = { storage = "file", key = "oauth/kimi-code" }', ""),
+        ("x", "login", "", ""),
+        ("x", "login", 'api_key = "sk-own"', "sk-own"),
+        ("x", "gone", "", None),
+    ],
+)
+def test_whose_key_another_model_sends(
+    alias: str, provider: str, own: str, secret: str | None
+) -> None:
+    text = f"""
+default_model = "k"
+[providers.p]
+api_key = "sk-p"
+[providers.q]
+api_key = "sk-q"
+[providers.login]
+oauth = {{ storage = "file", key = "oauth/kimi-code" }}
+[models.k]
+provider = "p"
+[models.x]
+provider = "{provider}"
+{own}
+"""
+    assert parse(text, CODE).secret_of(alias) == secret

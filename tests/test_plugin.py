@@ -13,7 +13,7 @@ import tomlkit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kmi.errors import KmiError
+from kmi.errors import ConfigError, KmiError
 from kmi.model import ApiKey, Hold, KeyState, Window
 from kmi.plugin.status_line import status_line
 from kmi.plugin.texts import (
@@ -127,6 +127,18 @@ def test_a_status_line_is_added_where_there_is_none(text: str, whose: str) -> No
     assert left["status_line"] == {"items": ["cwd"]}
     assert left["upgrade"] == {"auto_install": True}
     assert "status_line" not in tomlkit.parse(without_status(made, "tui.toml")).unwrap()
+
+
+@pytest.mark.parametrize(
+    "form", ["status_line = {{ {} }}\n", "status_line.{}\n", '[status_line]\n"command"{}\n']
+)
+def test_a_status_line_in_another_form_is_left_to_its_writer(form: str) -> None:
+    made = with_status("", "/home/it's me/.kmi/status-line", "tui.toml") or ""
+    item = made.splitlines()[1]
+    text = form.format(item if '"command"' not in form else item[len("command") :])
+    assert status_of(text, "tui.toml") == "ours"
+    with pytest.raises(ConfigError, match="edited safely"):
+        without_status(text, "tui.toml")
 
 
 NOW = 1_800_000_000.0  # 08:00 UTC

@@ -883,7 +883,7 @@ def test_a_session_that_could_not_be_described_is_later(place: Place) -> None:
         place.read()
         assert [s.group[0] for s in place.sums("project")] == [""]
         append(place.log(CODE, "other", project="/other"), code_call(NOW + 100 + len(broken)))
-    described.write_text(text)
+    described.write_text(json.dumps({**json.loads(text), "agents": {}}))
     place.read()
     assert place.project in {s.group[0] for s in place.sums("project")}
     assert place.paid()[0] == (5, ALPHA, "exact")
@@ -900,3 +900,8 @@ def test_projects_of_kimi_cli_are_named_once_they_are_known(place: Place) -> Non
     place.run("r1", NOW + 2, ALPHA, client=CLI)
     place.read()
     assert sorted(s.group[0] for s in place.sums("project")) == ["/code/project", "/other"]
+
+
+def test_a_reader_that_is_gone_is_no_fault_of_the_file(place: Place) -> None:
+    with pytest.raises(BrokenPipeError), open_usage(place.store):
+        raise BrokenPipeError
