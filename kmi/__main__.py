@@ -24,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         the exit code. `kmi run` does not return when it succeeds: it becomes the program.
     """
+    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+        _open_closed()
     from kmi.quick import try_quick
 
     words = list(sys.argv[1:] if argv is None else argv)
@@ -53,6 +55,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     from kmi.cli import main as whole
 
     return whole(words)
+
+
+def _open_closed() -> None:
+    """Put the null device where a standard descriptor is closed (`kmi … <&-`).
+
+    Python has None there. The numbers are taken with it, the lowest first, so that no file of
+    kmi's gets one; it is not inherited, so a program that is started finds it closed, as it was.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            null = open(os.devnull, mode, encoding="utf-8", errors="replace")  # noqa: SIM115 - stays
+            setattr(sys, name, null)
 
 
 if __name__ == "__main__":

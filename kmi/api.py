@@ -47,10 +47,11 @@ class Answer:
         balance: the money of a platform key.
         verdict: what a refusal or a failure means; for `transitions.apply_usage_failure`.
         error: one line for people, "" when the question was answered.
-        retry_after_s: the wait that the headers ask for.
+        retry_after_s: the wait that the headers of the refused quota question ask for.
         chat_status: of the chat question; None when it was not asked or not answered.
         chat_verdict: what its refusal means; for `transitions.apply_verdict`.
-        chat_error: one line for people.
+        chat_error: one line for people, "" when there was no chat or it was answered.
+        chat_retry_after_s: the wait that the headers of the refused chat ask for.
     """
 
     status: int | None = None
@@ -62,6 +63,12 @@ class Answer:
     chat_status: int | None = None
     chat_verdict: Verdict | None = None
     chat_error: str = ""
+    chat_retry_after_s: float | None = None
+
+    @property
+    def chatted(self) -> bool:
+        """Whether the chat was answered: the proof of a quota."""
+        return self.chat_status is not None and not self.chat_error
 
 
 def check_keys(
@@ -217,7 +224,7 @@ class _Asker:
             chat_status=refused.status,
             chat_verdict=refused.verdict,
             chat_error=refused.error,
-            retry_after_s=refused.retry_after_s or answer.retry_after_s,
+            chat_retry_after_s=refused.retry_after_s,
         )
 
     def _ask(self, method: str, path: str, deadline: float, document: object = None) -> Reply:

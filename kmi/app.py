@@ -351,8 +351,12 @@ class App:
         provisional = next(
             (k.key_id for k in self.keyring.keys if k.label == before.label), before.key_id
         )
-        for old in {provisional, before.key_id} - {after.key_id}:
+        # Two programs may have given the same secret: the other one's key did not move.
+        others = {k.key_id for k in self.keyring.keys if k.command and k.label != before.label}
+        earlier = {old for old, new in state.aliases.items() if new == before.key_id} - others
+        for old in earlier | {provisional, before.key_id}:
             state.aliases[old] = after.key_id
+        state.aliases.pop(after.key_id, None)  # a program may come back to an earlier secret
         known = state.keys.pop(before.key_id, None)
         if known is not None:
             state.keys.setdefault(after.key_id, known)

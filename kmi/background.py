@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kmi.paths import PACKAGE_PARENT
@@ -73,7 +74,8 @@ def start(env: Mapping[str, str]) -> None:
     except OSError:
         return
     if pid:
-        os.waitpid(pid, 0)
+        with suppress(ChildProcessError):  # where SIGCHLD is ignored, nothing is left to wait for
+            os.waitpid(pid, 0)
         return
     try:
         _leave(child)
@@ -97,7 +99,6 @@ def _leave(env: Mapping[str, str]) -> None:
 
 def _start_on_windows(env: Mapping[str, str]) -> None:
     import subprocess
-    from contextlib import suppress
 
     detached = 0x00000008 | 0x00000200  # DETACHED_PROCESS, CREATE_NEW_PROCESS_GROUP
     with suppress(OSError):

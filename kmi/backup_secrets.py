@@ -37,6 +37,9 @@ def _secrets(data: Any) -> set[str]:
                 found.add(value)
             else:
                 found |= _secrets(value)
+    elif isinstance(data, list):
+        for item in data:
+            found |= _secrets(item)
     return found
 
 

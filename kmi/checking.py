@@ -59,7 +59,7 @@ def apply_check(
             now=now,
             rng=rng,
             payment_block_s=payment_block_s,
-            retry_after_s=answer.retry_after_s if answer.chat_status is None else None,
+            retry_after_s=answer.retry_after_s,
         )
     after[key_id] = state
     if answer.chat_verdict is not None:
@@ -72,9 +72,9 @@ def apply_check(
                 rng=rng,
                 cooldown_s=cooldown_s,
                 payment_block_s=payment_block_s,
-                retry_after_s=answer.retry_after_s,
+                retry_after_s=answer.chat_retry_after_s,
             )
         )
-    elif answer.chat_status == 200:
+    elif answer.chatted:
         after[key_id] = apply_success(state, now, sent_at=sent_at)
     return after

@@ -159,13 +159,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _main(words)
+        try:
+            return _main(words)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # else it fails when the interpreter ends
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away (`kmi keys | head -1`); the interpreter must not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILURE
+    except OSError as error:
+        _drop_output()
+        if isinstance(error, BrokenPipeError):
+            return EXIT_FAILURE  # the reader went away (`kmi keys | head -1`)
+        return _report(_system_error(error), _screen(_split(words)[1]), running=False)
+
+
+def _drop_output() -> None:
+    """Let what could not be written go nowhere: the interpreter must not complain either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _system_error(error: OSError) -> KmiError:
+    where = f": {error.filename}" if error.filename else ""
+    return KmiError(f"the system refused: {error.strerror or error}{where}", code="system")
 
 
 def _main(words: list[str]) -> int:
@@ -262,10 +277,13 @@ def _dispatch(name: str, rest: list[str], screen: Screen, options: GlobalOptions
     except (KeyboardInterrupt, BrokenPipeError):
         raise
     except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        failure = KmiError(f"the system refused: {error.strerror or error}{where}", code="system")
-        _record_failure(app, failure)
-        return _report(failure, screen, running, app)
+        _record_failure(app, _system_error(error))
+        code = _report(_system_error(error), screen, running, app)
+        try:
+            screen.flush()
+        except OSError:
+            _drop_output()  # it was stdout: `main` need not tell it again
+        return code
     except Exception as error:  # noqa: BLE001 - the boundary: a bug becomes a report
         _record_failure(app, KmiError("a bug", code="bug"))
         screen.error(*_bug_report(error))

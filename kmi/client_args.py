@@ -89,10 +89,10 @@ def read_call(client: str, arguments: Sequence[str]) -> Call:
                 subcommand = word
                 asks = asks or any(later in {"--help", "-h"} for later in words)
             break
-        name, _, value = word.partition("=")
+        name, given, _ = word.partition("=")
         own_config = own_config or (client == CLI and name in {"--config", "--config-file"})
         asks = asks or name in _ASKING
-        if not value and (
+        if not given and (
             name in VALUE_OPTIONS[client]
             or (name in OPTIONAL_VALUE and words and not words[0].startswith("-"))
         ):

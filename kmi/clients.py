@@ -62,13 +62,22 @@ def candidates(typed: str, env: Mapping[str, str]) -> Iterator[str]:
     if os.sep in typed or (os.altsep and os.altsep in typed):
         yield typed
         return
-    endings = [""]
-    if os.name == "nt":
-        endings = env.get("PATHEXT", ".COM;.EXE;.BAT;.CMD").split(";")
+    endings = windows_endings(typed, env) if os.name == "nt" else [""]
     for folder in env.get("PATH", os.defpath).split(os.pathsep):
         for ending in endings:
             # An empty part of PATH is the working directory, as for the shell.
             yield os.path.join(folder or ".", typed + ending)
+
+
+def windows_endings(typed: str, env: Mapping[str, str]) -> list[str]:
+    """What Windows puts behind a word to find a program: nothing where an ending was typed.
+
+    >>> windows_endings("kimi.exe", {}), windows_endings("kimi", {"PATHEXT": ".EXE;.CMD"})
+    ([''], ['.EXE', '.CMD'])
+    """
+    endings = [part for part in env.get("PATHEXT", ".COM;.EXE;.BAT;.CMD").split(";") if part]
+    typed_one = typed.lower().endswith(tuple(map(str.lower, endings)))
+    return [""] if typed_one or not endings else endings
 
 
 def resolve(typed: str, env: Mapping[str, str]) -> str:

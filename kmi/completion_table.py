@@ -265,7 +265,7 @@ TABLE: dict[
  'trace': (((('--follow',), '', 'show them as they come'),
             (('--lines',), 'FREE', 'how many to list (20)'),
             (('--since',), 'FREE', 'only what is younger: 30s, 10m, 2h, 1d'),
-            (('--key',), 'LABEL', 'list only what this key served'),
+            (('--key',), 'LABEL', 'list only what this key served or tried'),
             (('--json',), '', 'one JSON document on stdout'),
             (('--plain',), '', 'ASCII only, no colour'),
             (('--no-color',), '', 'no colour'),

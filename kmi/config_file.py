@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from kmi.backup_secrets import hidden
@@ -212,7 +213,7 @@ class Backups:
         self.directory = directory
 
     def save(self, snapshot: Snapshot, now: float, by_command: Collection[str] = ()) -> str:
-        """Keep the bytes of a snapshot, and the newest ten of each client.
+        """Keep the bytes of a snapshot; `prune` is for when the config is written.
 
         Args:
             snapshot: what is going to be replaced.
@@ -233,8 +234,6 @@ class Backups:
         try:
             ensure_private_dir(self.directory)
             write_atomic(os.path.join(self.directory, name), raw)
-            for old in self.names(snapshot.client)[BACKUPS_KEPT:]:
-                os.unlink(os.path.join(self.directory, old))
         except OSError as error:
             raise RefusedError(
                 f"can't keep a backup in {self.directory}: {error.strerror}; "
@@ -242,6 +241,23 @@ class Backups:
                 "check the disk and the state directory",
             ) from None
         return name
+
+    def discard(self, name: str) -> None:
+        """Remove a backup of what was not replaced after all; "" is none."""
+        if name:
+            with suppress(OSError):
+                os.unlink(os.path.join(self.directory, name))
+
+    def prune(self, client: str, needed: Collection[str]) -> None:
+        """Remove a client's oldest backups until ten are left, but none that is needed.
+
+        The config is written by then, so nothing is raised: one too many does no harm.
+        """
+        with suppress(RefusedError):
+            names = self.names(client)
+            spare = [name for name in reversed(names) if name not in needed]
+            for old in spare[: max(0, len(names) - BACKUPS_KEPT)]:
+                self.discard(old)
 
     def names(self, client: str) -> list[str]:
         """The backups of a client, newest first.

@@ -133,7 +133,9 @@ def write_atomic(
         path: the file to replace or create; a link at its end would be replaced, not followed.
         data: the new content.
         mode: the permission bits of the result.
-        like: the file that is replaced; its owner and extended attributes are kept.
+        like: the file that is replaced; its owner and extended attributes are kept, its
+            ACL only where ``mode`` gives others any right, its group where that is allowed or where
+            ``mode`` gives the group any.
         durable: whether it must survive a power cut; what can be made anew need not.
         before_replace: called last before the rename; what it raises stops the replacement.
     """
@@ -144,8 +146,9 @@ def write_atomic(
         try:
             _write_all(fd, data)
             if like is not None:
-                _keep_attributes(fd, path, like)
-            if mode != 0o600 and hasattr(os, "fchmod"):
+                _keep_attributes(fd, path, like, mode)
+            # An attribute may have opened it; and a file system without modes refuses any change.
+            if hasattr(os, "fchmod") and (mode != 0o600 or os.fstat(fd).st_mode & 0o077):
                 os.fchmod(fd, mode)
             if durable:
                 os.fsync(fd)
@@ -177,15 +180,23 @@ def _write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def _keep_attributes(fd: int, path: str, like: os.stat_result) -> None:
+def _keep_attributes(fd: int, path: str, like: os.stat_result, mode: int) -> None:
     if hasattr(os, "fchown"):
         mine = os.fstat(fd)
-        if (mine.st_uid, mine.st_gid) != (like.st_uid, like.st_gid):
-            os.fchown(fd, like.st_uid, like.st_gid)
+        if mine.st_uid != like.st_uid:
+            os.fchown(fd, like.st_uid, -1)
+        if mine.st_gid != like.st_gid:
+            try:
+                os.fchown(fd, -1, like.st_gid)
+            except PermissionError:
+                if mode & 0o070:
+                    raise  # not of that group, so it would open the file to another one
     if hasattr(os, "listxattr"):
         try:
             for name in os.listxattr(path):
-                os.setxattr(fd, name, os.getxattr(path, name))
+                # An ACL lets others in whatever the mode was: never into a private file.
+                if mode & 0o077 or not name.startswith("system."):
+                    os.setxattr(fd, name, os.getxattr(path, name))
         except OSError:
             # Some file systems have none, and some names (security.*) are not ours to set.
             return
@@ -249,7 +260,8 @@ def left_temporaries(folder: str, name: str | None = None) -> list[str]:
         if not found or not target.startswith(".") or (name is not None and target[1:] != name):
             continue
         pid = rest.partition("-")[0]
-        if pid.isdigit() and int(pid) != os.getpid() and not process_alive(int(pid)):
+        number = int(pid) if pid.isascii() and pid.isdigit() and len(pid) < 10 else os.getpid()
+        if number != os.getpid() and not process_alive(number):
             left.append(os.path.join(folder, entry))
     return left
 

@@ -186,11 +186,12 @@ class Follower:
             yield from self._rest()
             if named == os.fstat(self._fd).st_ino:
                 return
-            newer = self._newer()
+            newer, replaced = self._newer()
             if newer is None:
                 return  # it was taken away, and there is no other yet
+            at = _told(self._fd, self._at, newer) if replaced else 0
             self.close()
-            self._fd, self._at = newer, 0
+            self._fd, self._at = newer, at
 
     def _rest(self) -> Iterator[bytes]:
         """The whole lines from here to the end."""
@@ -215,43 +216,22 @@ class Follower:
         with _turn(f"{self._path}.lock"):
             return _open((self._path, *_backups(self._path))[-1])
 
-    def _newer(self) -> int | None:
-        """The file that came after the one that is open, opened; None when there is none yet."""
+    def _newer(self) -> tuple[int | None, bool]:
+        """The file that came after the one that is open, opened; None when there is none yet.
+
+        And whether the one that is open is gone: the other one may hold lines of it.
+        """
         if self._fd is None or _inode(self._path) is None:
-            return None
+            return None, False
         mine = os.fstat(self._fd).st_ino
         with _turn(f"{self._path}.lock"):  # else a rotation could be half done
             newer = self._path
             for path in _backups(self._path):
                 if _inode(path) == mine:
-                    return _open(newer)
+                    return _open(newer), False
                 newer = path
             # It is gone: only the newest is sure to be newer.
-            return _open(self._path)
-
-
-def follow(path: str, *, last: int = 10, look_s: float = LOOK_S) -> Iterator[bytes]:
-    """The last lines of a journal, and then all that come, for ever. Lines are without their ends.
-
-    Args:
-        path: the newest file; it need not exist yet.
-        last: how many lines that are there already are told first.
-        look_s: how often new ones are looked for.
-
-    Raises:
-        OSError: the system refused to read.
-    """
-    follower = Follower(path)
-    try:
-        past = follower.past()
-        before = [line for _, line in zip(range(last), past)]
-        past.close()  # type: ignore[attr-defined]  # a generator
-        yield from reversed(before)
-        while True:
-            yield from follower.lines()
-            time.sleep(look_s)
-    finally:
-        follower.close()
+            return _open(self._path), True
 
 
 def _open(path: str) -> int | None:
@@ -278,6 +258,24 @@ def _backups(path: str) -> list[str]:
         else:
             missing += 1
     return found
+
+
+def _told(fd: int, at: int, newer: int) -> int:
+    """Where the last line before ``at`` ends in a file that came instead; 0 when it is not there.
+
+    `prune` replaces a file by one with some of its lines: those that were told are not told again.
+    """
+    last = next(_backwards(fd, at), None)
+    count = sum(line == last for line in _backwards(fd, at))
+    end = 0
+    with os.fdopen(newer, "rb", closefd=False) as file:
+        for line in file:
+            end += len(line)
+            if last is not None and line == last + b"\n":
+                count -= 1  # of equal lines all stay
+                if not count:
+                    return end
+    return 0
 
 
 def _inode(path: str) -> int | None:

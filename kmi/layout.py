@@ -81,9 +81,10 @@ OWNED = (
     ),
     Owned(
         "backups/",
-        "client configs from before kmi wrote them, ten per client; `backups/plugin-…`: other "
-        "files of clients from before `kmi plugin` changed them; `backups/keys/`: removed auth "
-        "files; `backups/migrate/`: what `kmi config migrate` changed, as it was",
+        "client configs from before kmi wrote them, ten per client and all that `kmi undo` needs; "
+        "`backups/plugin-…`: other files of clients from before `kmi plugin` changed them; "
+        "`backups/keys/`: removed auth files; `backups/migrate/`: what `kmi config migrate` "
+        "changed, as it was",
     ),
     Owned("pins/", "private configs of pinned runs, while they run"),
     Owned("memo/", "what lets `kmi run` start quickly; may be removed at any time"),

@@ -37,16 +37,21 @@ def try_light(words: list[str], env: Mapping[str, str]) -> int | None:
         return None
     if text is None:
         return None
-    sys.stdout.flush()
     # Bytes: a path may hold what is no text.
     view = memoryview(os.fsencode(text) if os.name != "nt" else text.encode())
-    while view:
-        view = view[os.write(1, view) :]
+    try:
+        while view:
+            view = view[os.write(1, view) :]
+    except BrokenPipeError:
+        return 1  # nobody reads it any more
+    except OSError:
+        return None  # the whole way fails, too, and tells why
     return 0
 
 
 def state_dir(env: Mapping[str, str]) -> str | None:
-    """The state directory; None when the env file has something to say about it."""
+    """The state directory; None when the env file or an error has something to say about it."""
+    from kmi.errors import KmiError
     from kmi.paths import default_env_file, default_state_dir
 
     if env.get("KMI_STATE_DIR"):
@@ -57,6 +62,8 @@ def state_dir(env: Mapping[str, str]) -> str | None:
             return None
     except FileNotFoundError:
         pass
+    except KmiError:
+        return None
     return default_state_dir(env)
 
 

@@ -10,12 +10,15 @@ from kmi.model import masked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Values of fields that hold secrets, in any of TOML's one-line quotings, and anything that looks
-# like a key wherever it stands.
+# Values of fields whose name has one of these words in it, in any quoting of TOML and JSON, and
+# anything that looks like a key wherever it stands. What nothing closes goes on to the end of the
+# line, or of the text. Every repetition of a name is bounded: otherwise a long one takes seconds.
 # Compiled when first used: nothing is masked on most starts.
 _FIELD = (
-    r"(?i)(?P<name>\b(?:api_key|access_token|refresh_token|token|secret|password|authorization)\b"
-    r"[\"']?\s*[=:]\s*)(?P<quote>\"\"\"|'''|\"|')(?P<value>(?s:.*?))(?P=quote)"
+    r"(?i)(?P<name>(?:(?:api|access|private)[_-]?key|token|secret|passw(?:or)?d|authorization)"
+    r"[\w-]{0,64}[\"']?\s*[=:]\s*)(?P<value>"
+    r"\"\"\"(?:\\(?s:.)|[^\\])*?(?:\"\"\"|\\?\Z)|'''(?s:.*?)(?:'''|\Z)"
+    r"|\"(?:\\(?s:.)|[^\"\\\n])*\"?|'[^'\n]*'?)"
 )
 # Where a word begins: also behind an escape of a URL, a string, or the name of a scheme.
 _BEGIN = r"(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{2})|(?<=\\[nrt]))"
@@ -38,12 +41,16 @@ _MARKS = ("sk-", "sk%2", "u002d", "u002D", "c2st", "NrL", "zay")
 
 def mask_text(text: str) -> str:
     """Text with every secret in it cut to its last four characters."""
-    text = re.sub(
-        _FIELD,
-        lambda m: f"{m['name']}{m['quote']}{masked(m['value']) if m['value'] else ''}{m['quote']}",
-        text,
-    )
-    return mask_keys(text)
+    return mask_keys(re.sub(_FIELD, _masked_field, text))
+
+
+def _masked_field(match: re.Match[str]) -> str:
+    literal = match["value"]
+    quote = literal[:3] if literal[:3] in {'"""', "'''"} else literal[0]
+    value = literal[len(quote) :]
+    if value.endswith(quote):
+        value = value[: -len(quote)]
+    return f"{match['name']}{quote}{masked(value) if value else ''}{quote}"
 
 
 def mask_keys(text: str) -> str:

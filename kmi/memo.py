@@ -35,6 +35,9 @@ TICK_NS = 20_000_000
 #: The same for file systems that keep whole seconds only (FAT: two).
 COARSE_NS = 2_100_000_000
 
+#: Homes of the clients (`kmi.paths.client_home`); a relative one counts from the working directory.
+HOMES = ("KMI_CLI_HOME", "KIMI_SHARE_DIR", "KMI_CLIENT_HOME", "KIMI_CODE_HOME")
+
 #: The fields of a record that differ from run to run; the rest is the memo's tail.
 HEAD_FIELDS = ("schema", "ts", "event", "run", "pid", "cwd", "program")
 
@@ -86,6 +89,8 @@ def _memo(
     variables: Mapping[str, str | None],
 ) -> str | None:
     now = app.now()
+    if not all(os.path.isabs(app.env.get(name) or "/") for name in HOMES):
+        return None  # the next run may be in another directory
     try:
         signature = env_signature(app.env)
     except ValueError:

@@ -80,9 +80,8 @@ class Screen:
         self.verbose = verbose
         self.warned = False
         self.warning_word = "warning"
-        # A descriptor that is closed (`kmi … >&-`) leaves None there.
-        self._out = out or sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - open for good
-        self._err = err or sys.stderr or open(os.devnull, "w")  # noqa: SIM115 - open for good
+        self._out = out or sys.stdout
+        self._err = err or sys.stderr
         forced = bool(env.get("FORCE_COLOR"))
         dumb = env.get("TERM") == "dumb" or bool(env.get("NO_COLOR"))
         off = plain or no_color or dumb

@@ -158,8 +158,9 @@ def _advice(
 ) -> list[Advice]:
     """The most pressing first."""
     found = []
-    if rows and not any(row.status.name in USABLE for row in rows):
-        found.append(_all_out(rows))
+    mine = [row for row in rows if row.key.label not in barred]
+    if mine and not any(row.status.name in USABLE for row in mine):
+        found.append(_all_out(mine))
     for row in rows:
         label, status = row.key.label, row.status
         if status.name == "blocked":

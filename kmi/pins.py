@@ -1,7 +1,7 @@
 """What a pinned run has for itself, below ``pins/PID-START-NS-RUN/``: a config, or a client home.
 
 The client keeps kmi's process id (exec), so a copy is in use exactly as long as that process lives;
-the next kmi removes the others. Imported on the quick path: nothing but ``os`` and ``time``.
+the next kmi removes the others. Imported on the quick path: only what is loaded there anyway.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 
+from kmi.errors import KmiError
 from kmi.quick import read_plain
 
 #: Whether a process of another namespace lives can't be seen; nothing runs for longer.
@@ -124,7 +125,7 @@ def remove(folder: str) -> None:
             os.rmdir(home)
         _unlink(os.path.join(folder, ORIGIN))
         os.rmdir(folder)
-    except OSError:
+    except (OSError, KmiError):
         # Something of the user's is in the way: it is left for them.
         return
 
@@ -138,7 +139,7 @@ def _give_back(home: str, real: str) -> None:
         elif not os.path.lexists(theirs) or (
             os.path.isfile(mine) and os.lstat(theirs).st_mtime_ns <= made
         ):
-            os.replace(mine, theirs)
+            _move(mine, theirs)
         elif os.path.isfile(mine):
             # The real one was changed later, by another run.
             if name == CLI_INDEX:
@@ -146,6 +147,27 @@ def _give_back(home: str, real: str) -> None:
 
                 merge_files(mine, theirs, os.path.join(real, "sessions"))
             _unlink(mine)
+
+
+def _move(mine: str, theirs: str) -> None:
+    """Rename, also to another file system."""
+    try:
+        os.replace(mine, theirs)
+    except OSError as error:
+        import errno
+
+        if error.errno != errno.EXDEV:
+            raise
+        if os.path.isfile(mine):
+            from kmi.files import write_atomic
+
+            data, mode = read_plain(mine)
+            write_atomic(theirs, data, mode=mode & 0o777)
+            os.unlink(mine)
+        else:
+            from shutil import move
+
+            move(mine, theirs)
 
 
 def _unlink(path: str) -> None:

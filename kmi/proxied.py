@@ -222,7 +222,8 @@ class Proxied:
             variables.update(launcher.cli_variables(credential))
         if self.program.client in {None, CLI}:
             # What is written in Python often asks an HTTP proxy for loopback addresses, too.
-            variables.update(without_http_proxy(self.app.env))
+            host = credential.base_url.host
+            variables.update(without_http_proxy(self.app.env, host))
         if self.program.client == CLI:
             # It asks for models and usages there, whatever the provider says.
             variables["KIMI_CODE_BASE_URL"] = base_url
@@ -251,16 +252,17 @@ class Proxied:
         return become(self.program.path, [self.program.typed, *self.arguments], env)
 
 
-def without_http_proxy(env: Mapping[str, str]) -> dict[str, str]:
-    """``NO_PROXY`` in both spellings, with loopback in it.
+def without_http_proxy(env: Mapping[str, str], host: str) -> dict[str, str]:
+    """``NO_PROXY`` in both spellings, with loopback and the proxy's own host in it.
 
-    >>> without_http_proxy({"NO_PROXY": ".local"})["no_proxy"]
-    '.local,127.0.0.1,localhost'
+    >>> without_http_proxy({"NO_PROXY": ".local"}, "[::1]")["no_proxy"]
+    '.local,127.0.0.1,localhost,::1'
     """
     both = {}
+    local = dict.fromkeys([*LOCAL.split(","), host.strip("[]")])
     for name, other in (("NO_PROXY", "no_proxy"), ("no_proxy", "NO_PROXY")):
         given = env.get(name) or env.get(other) or ""
         hosts = [host.strip() for host in given.split(",") if host.strip()]
-        missing = [host for host in LOCAL.split(",") if host not in hosts and "*" not in hosts]
+        missing = [host for host in local if host not in hosts and "*" not in hosts]
         both[name] = ",".join([*hosts, *missing])
     return both

@@ -51,13 +51,11 @@ class UsageReading:
 class Balance:
     """Money on the pay-as-you-go platform, in ``currency`` ("USD", "CNY", or "" when unknown).
 
-    ``cash`` may be negative; then only the voucher counts, and the platform has said so in
+    Cash may be negative; then only the voucher counts, and the platform has said so in
     ``available``. At ``available`` ≤ 0 there is no inference (upstream.md).
     """
 
     available: float
-    voucher: float | None = None
-    cash: float | None = None
     currency: str = ""
 
 
@@ -245,8 +243,7 @@ def parse_balance(body: str | bytes, host: str = "") -> Balance:
     if available is None:
         raise ValueError("the answer has no available_balance")
     currency = "CNY" if host.endswith(".cn") else "USD" if host.endswith(".ai") else ""
-    voucher, cash = number(data.get("voucherbalance")), number(data.get("cashbalance"))
-    return Balance(available, voucher, cash, currency)
+    return Balance(available, currency)
 
 
 def _json(body: str | bytes) -> object:

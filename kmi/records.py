@@ -54,7 +54,10 @@ _AUDIT = {
     "repairs": "what was repaired",
     "removed": "what was removed",
     "older_than_s": "only what was older than so many seconds",
-    "learnt": "keys that had to be asked about first, each with its status before and after",
+    "learnt": (
+        "keys that had to be asked about first, or that failed before `--retry`, each with its "
+        "status before and after"
+    ),
     "error": "why it was refused, or failed, in a word",
 }
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kmi.masking import mask_data, mask_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 #: Fewer characters in a row say nothing about a secret: at most four are ever shown on purpose.
 PIECE = 8
@@ -96,6 +96,14 @@ def without(text: str, secret: str) -> str:
     return "".join([*found, text[done:]])
 
 
+def _places(text: str, part: str) -> Iterator[int]:
+    """Where a part stands in a text."""
+    at = text.find(part)
+    while at >= 0:
+        yield at
+        at = text.find(part, at + 1)
+
+
 class Redactor:
     """Takes secrets out of what is told, wherever it comes from.
 
@@ -107,6 +115,7 @@ class Redactor:
         self._learn: Callable[[], Iterable[str]] | None = learn
         self._secrets: dict[str, None] = {}
         self._index: set[str] | None = None
+        self._whole: list[str] = []
 
     def hide(self, secrets: Iterable[str | None]) -> None:
         """Never tell these."""
@@ -128,24 +137,25 @@ class Redactor:
         if len(text) < PIECE:
             return text
         known = self._known()
-        if not known:
+        if not known and not self._whole:
             return text
         low = text.translate(_LOWER)
-        last = len(low) - PIECE
-        hits = [at for at in range(last + 1) if low[at : at + PIECE] in known]
-        if not hits:
-            return text
+        last = len(low) - PIECE if known else -1
+        hits = [(at, PIECE) for at in range(last + 1) if low[at : at + PIECE] in known]
+        for whole in self._whole:
+            hits += [(at, len(whole)) for at in _places(low, whole)]
         found: list[str] = []
         done = 0
-        for at in hits:
-            if at < done:
+        for at, size in sorted(hits):
+            if at + size <= done:
                 continue
-            start, end = at, at + PIECE
+            start, end = at, at + size
             while start > done and text[start - 1] not in _ENDS:
                 start -= 1
             while end < len(text) and text[end] not in _ENDS:
                 end += 1
-            found += [text[done:start], "…"]
+            if at >= done:  # else the "…" before it stands for this one too
+                found += [text[done:start], "…"]
             done = end
         return "".join([*found, text[done:]])
 
@@ -156,10 +166,11 @@ class Redactor:
         if self._index is None:
             every = len(self._secrets) <= MANY
             self._index = set()
+            self._whole = [s.translate(_LOWER) for s in self._secrets if len(s) < SHORT]
             for secret in self._secrets:
                 if len(secret) < SHORT:
-                    self._index |= _parts(secret, 1) if len(secret) == PIECE else set()
-                elif every:
+                    continue
+                if every:
                     self._index |= pieces(secret, PIECE)
                 else:
                     self._index |= _parts(secret, PIECE)

@@ -86,7 +86,7 @@ def refresh(
         after = _statuses(app, transaction.state, keys)
         changed = {label for label in after if before[label] != after[label]}
         if audit == "later":
-            app.learnt = {label: [before[label], after[label]] for label in sorted(changed)}
+            app.learnt.update({label: [before[label], after[label]] for label in sorted(changed)})
         if audit == "always" or (changed and audit == "changes"):
             named = set(after) if audit == "always" else changed
             app.audit(

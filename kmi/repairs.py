@@ -50,6 +50,7 @@ class Repair(NamedTuple):
 
     Attributes:
         kind: a repair of `kmi.checks.finding`.
+        path: what is put right.
         what: as it is told.
         failed: why it was not done; "" while it was not tried, or when it was done.
     """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import selectors
 import signal
 import subprocess
@@ -106,17 +107,18 @@ def try_twice(run: Run, argv: Sequence[str], env: Mapping[str, str], key: ApiKey
     verdict = classify_text(attempt.failure, extra=app.patterns())
     if attempt.code <= 0 or attempt.held is None or not holds(verdict):
         return _end(attempt)
-    _learn(run, key, attempt.failure)
-    second = run.again()
     try:
+        _learn(run, key, attempt.failure)
         # Nothing that the first one printed is shown, unless it is the last word.
         app.screen.note(app.words("plugin.again", label=repr(key.label), verdict=verdict.name))
-        return second.start()
-    except KmiError as error:
-        why = app.words.sentence(error.message)
-        app.screen.warn(app.words("plugin.not-again", why=why))
-        with app.store.transaction() as transaction:
-            app.audit(transaction, "changed", run=run.run_id)
+        return run.again().start()
+    except (KmiError, OSError) as error:
+        # What is private to a run is made with plain system calls: a disk may be full, too.
+        message = error.message if isinstance(error, KmiError) else error.strerror or str(error)
+        app.screen.warn(app.words("plugin.not-again", why=app.words.sentence(message)))
+        # Whatever the disk says to the record: the first attempt's output is due.
+        with suppress(KmiError, OSError), app.store.transaction() as transaction:
+            app.audit(transaction, "changed" if app.learnt else "unchanged", run=run.run_id)
         return _end(attempt)
 
 
@@ -132,7 +134,7 @@ def _learn(run: Run, key: ApiKey, failure: str) -> None:
         mark(app, state, key, classify_text(failure, extra=app.patterns()))
         after = status_of(key, state.key(key.key_id), now).name
         transaction.save()
-    app.learnt[key.label] = {"before": before, "after": after}
+    app.learnt[key.label] = [before, after]
 
 
 def _end(attempt: Attempt) -> int:
@@ -245,13 +247,16 @@ def _relay_output(child: subprocess.Popen[bytes], client: str) -> tuple[bytes | 
 
 
 def _pass_on(fd: int, data: bytes) -> bool:
-    """Write it all; False when nobody reads it any more."""
+    """Write it all; False when it can't be: nobody reads it any more, or a disk is full."""
     view = memoryview(data)
-    try:
-        while view:
+    while view:
+        try:
             view = view[os.write(fd, view) :]
-    except BrokenPipeError:
-        return False
+        except BlockingIOError:
+            # Whoever shares it made it so, and may need it so: it is only waited for.
+            select.select([], [fd], [])
+        except OSError:
+            return False
     return True
 
 

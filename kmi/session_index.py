@@ -11,11 +11,14 @@ import os
 from hashlib import md5
 from typing import TYPE_CHECKING, Any
 
+from kmi.errors import KmiError
 from kmi.files import read_regular, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+#: An entry of some hundred bytes for each working directory: no index is larger.
+LIMIT_BYTES = 64 * 1024 * 1024
 #: What ``kaos`` is for a session on this machine.
 LOCAL = "local"
 
@@ -32,14 +35,18 @@ def merge_files(mine: str, theirs: str, sessions: str) -> None:
         OSError: the system refused.
     """
     try:
-        own, real = (json.loads(read_regular(path)[0]) for path in (mine, theirs))
+        own, real = (json.loads(_read(path)) for path in (mine, theirs))
         merged = merge(own, real, lambda entry: _written(sessions, entry))
         text = json.dumps(merged, indent=2, ensure_ascii=False)
         data = text.encode("utf-8", "surrogateescape")
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (KmiError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return
     if merged != real:
         write_atomic(theirs, data)
+
+
+def _read(path: str) -> bytes:
+    return read_regular(path, limit=LIMIT_BYTES)[0]
 
 
 def merge(

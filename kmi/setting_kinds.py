@@ -79,7 +79,7 @@ def read_allowlist(text: str, env: Mapping[str, str]) -> tuple[str, ...]:
 def read_listen(text: str, env: Mapping[str, str]) -> tuple[str, int]:
     """HOST:PORT; port 0 lets the system choose one."""
     host, _, port = text.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit()) or not 0 <= int(port) <= 65535:
+    if not host or not text.isascii() or not port.isdigit() or not 0 <= int(port) <= 65535:
         raise ValueError("allowed: HOST:PORT, with [::1] for IPv6 and a port from 0 to 65535")
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise ValueError("allowed: HOST:PORT, with brackets around an IPv6 address")

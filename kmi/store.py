@@ -25,7 +25,7 @@ from kmi.files import (
 from kmi.lock import locked
 from kmi.masking import mask_values, may_hold_key
 from kmi.state import SCHEMA, SchemaError, State, decode, encode
-from kmi.timezones import utc_text
+from kmi.timezones import utc_seconds, utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -275,8 +275,6 @@ class Store:
 
     def last_runs(self) -> dict[str, float]:
         """When each key was last given to a run, by key id, from the end of ``runs.jsonl``."""
-        from kmi.timezones import utc_seconds
-
         used: dict[str, float] = {}
         for line in self._tail("runs.jsonl"):
             try:

@@ -174,7 +174,11 @@ def _write(
         _warn(app, f"{snapshot.path} could be read by others; it is 0600 now")
     now = app.now()
     backup = app.backups.save(snapshot, now, transaction.state.ids_by_command())
-    replace_config(snapshot, raw)
+    try:
+        replace_config(snapshot, raw)
+    except ChangedError:
+        app.backups.discard(backup)
+        raise
     entry = Undo(
         kind=kind,
         at=now,
@@ -186,6 +190,7 @@ def _write(
     history = transaction.state.undo.setdefault(snapshot.client, [])
     history.append(entry)
     del history[:-UNDO_KEPT]
+    app.backups.prune(snapshot.client, {item.backup for item in history})
 
 
 def _warn(app: App, text: str) -> None:

@@ -83,12 +83,14 @@ def utc_text(at: float) -> str:
     return moment.isoformat(timespec="milliseconds")[: -len("+00:00")] + "Z"
 
 
-def utc_seconds(text: str) -> float:
+def utc_seconds(text: object) -> float:
     """The reverse of `utc_text`.
 
     Raises:
-        ValueError: it is not of that form.
+        ValueError: it is not of that form, or no text at all, as a damaged record may have it.
     """
+    if not isinstance(text, str):
+        raise ValueError(f"{type(text).__name__} is not a time like 2026-01-31T12:00:00.000Z")
     # Not strptime, whose first use costs as much start-up as all the rest of this module.
     whole, _, fraction = text[:-1].partition(".")
     if whole.translate(_SHAPE) != "0000-00-00T00:00:00" or text[-1:] != "Z" or len(fraction) > 6:

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 from kmi.output import safe
 from kmi.trace import timeline
-from kmi.trace_text import GAP, cells, confidence_text, fitting, level, served_text
+from kmi.trace_text import (
+    GAP,
+    cells,
+    confidence_text,
+    fitting,
+    label_width,
+    level,
+    served_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,7 +120,7 @@ def _strips(
 ) -> list[Text]:
     from rich.text import Text
 
-    labels = min(max((len(entry.label) for entry in entries), default=0), 20)
+    labels = label_width(entries)
     room = max(10, min(width, 120) - labels - 12)
     found = timeline(entries, room)
     if not found.strips:

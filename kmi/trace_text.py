@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kmi.health_text import wrapped
 from kmi.output import safe
-from kmi.trace import ENOUGH, confidence, timeline
+from kmi.trace import ENOUGH, MAX_STRIPS, OTHERS, confidence, timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -191,8 +191,7 @@ def _ascii(text: str) -> str:
 
 def strips(entries: Sequence[Entry], words: Words, clock: Clock, width: int) -> list[str]:
     """The picture of which key served what."""
-    labels = max((len(entry.label) for entry in entries), default=0)
-    labels = min(labels, 20)
+    labels = label_width(entries)
     room = max(10, min(width, 100) - labels - 12)
     found = timeline(entries, room)
     if not found.strips:
@@ -204,6 +203,13 @@ def strips(entries: Sequence[Entry], words: Words, clock: Clock, width: int) -> 
         label = cut(_ascii(safe(strip.label)), labels).ljust(labels)
         lines.append(f"  {label} [{drawn}] {sum(strip.counts)}")
     return lines
+
+
+def label_width(entries: Sequence[Entry]) -> int:
+    """The columns of the picture's names: those of the labels, and of what stands for the rest."""
+    labels = {entry.label for entry in entries if entry.label}
+    rest = [OTHERS] if len(labels) > MAX_STRIPS else []
+    return min(max(map(len, [*labels, *rest]), default=0), 20)
 
 
 def served_text(shown: Timeline, words: Words, clock: Clock) -> str:

@@ -70,7 +70,6 @@ def apply_verdict(
     cooldown_s: float = 300.0,
     payment_block_s: float = 3600.0,
     retry_after_s: float | None = None,
-    windows: Mapping[str, Window] | None = None,
     count: bool = True,
 ) -> KeyState:
     """A request was answered with an error.
@@ -83,7 +82,6 @@ def apply_verdict(
         cooldown_s: `KMI_ROTATION_COOLDOWN_SECONDS`.
         payment_block_s: `KMI_PAYMENT_BLOCK_SECONDS`; 0: until a person acts.
         retry_after_s: what the header says, from `retry_after`.
-        windows: a fresh reading; the state's own if None.
         count: whether it was a model request of this very key, and so counts as traffic.
     """
     if count:
@@ -92,8 +90,7 @@ def apply_verdict(
         state = replace(state, group=verdict.group)
     if not holds(verdict):
         return state
-    known = state.windows if windows is None else windows
-    timing = Timing(cooldown_s, payment_block_s, retry_after_s, known)
+    timing = Timing(cooldown_s, payment_block_s, retry_after_s, state.windows)
     return replace(state, hold=next_hold(state.hold, verdict, timing, now=now, rng=rng))
 
 

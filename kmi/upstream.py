@@ -80,7 +80,11 @@ class Clients:
                 if proxy not in self._open:
                     self._open[proxy] = self._client(proxy)
         except OSError:
-            self.failure = f"can't read the certificates in {cafile}"
+            self.failure = (
+                "can't read the certificates of the package certifi"
+                if cafile is None
+                else f"can't read the certificates in {cafile}"
+            )
         except ValueError:
             self.failure = "HTTPS_PROXY is not of the form http://host:port"
 

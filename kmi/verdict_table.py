@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 _HOUR_S = 3600.0
 _DAY_S = 86400.0
 # The first guess where a spent quota names no reset: half an hour, the top of the ladder of
-# It doubles, up to the window.
+# the other verdicts (`holds.LADDER_MAX_S`). It doubles, up to the window.
 _QUOTA_STEP_S = 1800.0
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import random
 import socket
 import ssl
 import threading
 import time
 import tracemalloc
 import zlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,8 +22,10 @@ from werkzeug import Request, Response
 
 from kmi import __version__
 from kmi.api import Answer, check_keys
-from kmi.model import ApiKey, Window
+from kmi.checking import apply_check
+from kmi.model import ApiKey, Hold, KeyState, Window
 from kmi.quotas import Balance
+from kmi.transitions import BACKOFF_S
 from kmi.upstream import BODY_MAX, Clients
 from kmi.urls import parse_base_url
 from kmi.verdicts import parse_rules
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
 SECRET = "sk-kimi-canary-0123456789abcdef"
 USAGES = {"usages": {"limit_5h": {"used_ratio": 0.25}}}
 BALANCE = {"code": 0, "data": {"available_balance": 49.5, "cash_balance": 3}}
+
+NOW = 1_795_000_000.0
 
 
 def key(base: str, label: str = "alpha", secret: str | None = SECRET) -> ApiKey:
@@ -51,6 +57,22 @@ def ask(server: HTTPServer, **more: Any) -> Answer:
     assert SECRET not in repr(answer)
     assert "canary" not in repr(answer)
     return answer
+
+
+def checked(answer: Answer, before: KeyState | None = None) -> KeyState:
+    """The state of a key after this answer about it."""
+    states = {} if before is None else {"k": before}
+    after = apply_check(
+        states,
+        "k",
+        answer,
+        now=NOW,
+        sent_at=NOW - 1.0,
+        rng=random.Random(1),
+        cooldown_s=300.0,
+        payment_block_s=3600.0,
+    )
+    return after["k"]
 
 
 @pytest.fixture(name="one_server", scope="module")
@@ -116,7 +138,7 @@ def test_a_plan_key_asks_for_usages(server: HTTPServer) -> None:
 def test_a_key_of_the_platform_has_a_balance(server: HTTPServer) -> None:
     server.expect_request("/v1/users/me/balance").respond_with_json(BALANCE)
     server.expect_request("/v1/usages").respond_with_data("", status=404)
-    assert ask(server).balance == Balance(49.5, None, 3.0, "")
+    assert ask(server).balance == Balance(49.5, "")
     assert [entry[0].path for entry in server.log] == ["/v1/usages", "/v1/users/me/balance"]
 
 
@@ -412,6 +434,13 @@ def test_certificates_that_can_not_be_read(tmp_path: Path) -> None:
     assert answer.error == f"can't read the certificates in {tmp_path / 'none.pem'}"
 
 
+def test_certificates_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("certifi.where", lambda: str(tmp_path / "none.pem"))
+    one = key("https://api.example/v1")
+    answer = check_keys([one], env={})[one.key_id]
+    assert answer.error == "can't read the certificates of the package certifi"
+
+
 @pytest.mark.parametrize(
     "secret, says",
     [(None, "is not known"), ("sk-canary\r\nx: y", "can't be sent"), ("sk-canaryé", "can't be")],
@@ -526,8 +555,50 @@ def test_a_chat_may_be_refused_where_usage_is_not(server: HTTPServer) -> None:
     assert answer.reading is not None
     assert answer.chat_verdict is not None
     assert (answer.chat_status, answer.chat_verdict.name) == (403, "quota-5h")
-    assert (answer.verdict, answer.error, answer.retry_after_s) == (None, "", 60.0)
+    assert (answer.verdict, answer.error, answer.retry_after_s) == (None, "", None)
+    assert answer.chat_retry_after_s == 60.0
     assert "usage limit" in answer.chat_error
+    assert not answer.chatted
+
+
+@pytest.mark.parametrize("usages_s", [None, 3600])
+@pytest.mark.parametrize("chat_s", [None, 60])
+def test_the_header_of_one_question_is_not_that_of_the_other(
+    server: HTTPServer, usages_s: int | None, chat_s: int | None
+) -> None:
+    for path, wait_s in (("usages", usages_s), ("chat/completions", chat_s)):
+        headers = {} if wait_s is None else {"Retry-After": str(wait_s)}
+        server.expect_request(f"/v1/{path}").respond_with_data(
+            error("too many requests"), status=429, headers=headers
+        )
+    answer = ask(server, chat=True)
+    assert (answer.retry_after_s, answer.chat_retry_after_s) == (usages_s, chat_s)
+    state = checked(answer)
+    asked_again_s = (state.usage_wait_until or 0.0) - NOW
+    assert asked_again_s == (usages_s or BACKOFF_S)
+    assert state.hold is not None
+    assert state.hold == checked(replace(answer, retry_after_s=None)).hold
+
+
+def test_a_wait_for_usage_stays_where_the_chat_was_answered(server: HTTPServer) -> None:
+    server.expect_request("/v1/usages").respond_with_data(
+        error("too many requests"), status=429, headers={"Retry-After": "3600"}
+    )
+    server.expect_request("/v1/chat/completions").respond_with_json({"choices": []})
+    answer = ask(server, chat=True)
+    state = checked(answer)
+    assert (answer.chatted, state.usage_wait_until) == (True, NOW + 3600.0)
+
+
+def test_any_good_status_of_a_chat_proves_the_quota(server: HTTPServer) -> None:
+    server.expect_request("/v1/usages").respond_with_json(USAGES)
+    server.expect_request("/v1/chat/completions").respond_with_json({"choices": []}, status=201)
+    answer = ask(server, chat=True)
+    assert (answer.chat_status, answer.chatted) == (201, True)
+    held = Hold("cooldown", "rate", NOW - 60.0, NOW + 60.0)
+    assert checked(answer, KeyState(hold=held)).hold is None
+    assert checked(replace(answer, chat_status=None), KeyState(hold=held)).hold is not None
+    assert not Answer(status=200).chatted
 
 
 def test_an_error_event_in_a_chat_counts(server: HTTPServer) -> None:

@@ -140,6 +140,25 @@ def test_a_short_secret_hides_as_a_whole_only() -> None:
     assert redactor.data("pass word") == "pass word"
 
 
+@pytest.mark.parametrize(
+    "secret",
+    ["sk-hush1", "sk-hush12", "sk-hush1234", "hunter2-9", "hunter2-10aB", "hunter2-1234567"],
+)
+def test_a_short_secret_of_any_length_hides(secret: str) -> None:
+    redactor = Redactor(lambda: secrets_of({"KIMI_API_KEY": secret}))
+    assert redactor.data(f"{secret} is it") == "… is it"
+    assert redactor.data(f"a=x {secret.upper()}, {secret}.") == "a=x …, …"
+    assert redactor.data(f"not {secret[:-1]}") == f"not {secret[:-1]}"
+    redactor.hide([canary("long")])
+    assert redactor.data(f"{secret} {canary('long')} {secret}") == "… … …"
+
+
+def test_a_short_secret_of_several_words_hides_to_its_end() -> None:
+    redactor = Redactor(lambda: secrets_of({"KIMI_PASSWORD": "hush hush, you"}))
+    redactor.hide(["hush hush"])
+    assert redactor.data("it is hush hush, you know") == "it is … know"
+
+
 def test_many_secrets_cost_no_more_than_their_text() -> None:
     redactor = Redactor()
     redactor.hide(canary(str(number)) for number in range(1000))

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import stat
+import subprocess
 import sys
 import urllib.parse
 from typing import TYPE_CHECKING, Any
@@ -164,11 +165,71 @@ def test_a_name_that_is_almost_right(ready: World) -> None:
     assert "known: alpha, beta, gamma" in ready.kmi("use", "zzz").stderr
 
 
+def told_on(world: World, words: str, stdout: int) -> tuple[int, list[str]]:
+    """The exit code of kmi and its lines on stderr, when it writes to this file."""
+    done = subprocess.run(
+        [sys.executable, "-m", "kmi", *words.split()],
+        cwd=world.cwd,
+        env=world.environment({"PYTHONUNBUFFERED": None}),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        timeout=30,
+        check=False,
+    )
+    return done.returncode, done.stderr.splitlines()
+
+
+WRITING = ["keys", "keys --json", "--help", "keys --help", "init bash"]
+needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has it")
+
+
+@unix
+@pytest.mark.parametrize("words", WRITING)
+def test_a_reader_that_is_gone_is_told_by_nobody(ready: World, words: str) -> None:
+    """What goes to a pipe waits in a buffer, which the interpreter emptied when kmi had ended."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        assert told_on(ready, words, writer) == (1, [])
+    finally:
+        os.close(writer)
+
+
+@needs_full
+@pytest.mark.parametrize("words", WRITING)
+def test_a_full_disk_is_one_line(ready: World, words: str) -> None:
+    with open("/dev/full", "wb") as full:
+        code, lines = told_on(ready, words, full.fileno())
+    assert (code, len(lines)) == (1, 1), lines
+    assert "the system refused: No space left on device" in lines[0]
+
+
+@needs_full
+@pytest.mark.parametrize("words", ["keys", "keys --json"])
+def test_more_than_a_buffer_on_a_full_disk_is_one_line(ready: World, words: str) -> None:
+    ready.add_keys(*(f"key-{number:03}-{'x' * 50}" for number in range(120)))
+    with open("/dev/full", "wb") as full:
+        code, lines = told_on(ready, words, full.fileno())
+    assert (code, len(lines)) == (1, 1), lines
+
+
 def test_a_closed_pipe_is_no_traceback(ready: World) -> None:
     kmi = shlex.join([sys.executable, "-m", "kmi"])
     done = ready.command(["sh", "-c", f"{kmi} config show | head -n 1; {kmi} keys >&-"])
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("ts", ["[1]", "5", "null", '{"a": 1}', '"never"'])
+def test_a_record_with_no_time_stops_nothing(ready: World, ts: str) -> None:
+    write_private(ready.state / "runs.jsonl", f'{{"key": "x", "ts": {ts}}}\n')
+    write_private(ready.state / "audit.jsonl", f'{{"command": "use", "ts": {ts}}}\n')
+    for words in ("run -k beta -- true", "run --strategy least-recently-used -- true",
+                  "use alpha", "rotate", "status", "keys", "audit", "trace", "usage"):  # fmt: skip
+        done = ready.kmi(*words.split())
+        assert done.returncode == 0, (words, done)
 
 
 # Help, version, global flags.

@@ -18,6 +18,7 @@ from kmi.clients import (
     identify,
     is_client_name,
     resolve,
+    windows_endings,
 )
 from kmi.errors import KmiError, NotExecutableError, NotFoundError
 from tests.conftest import CLI, CODE, write_private
@@ -384,6 +385,8 @@ def test_calls_that_need_no_key(client: str, words: str, before: str) -> None:
         (["-p", "--help"], False),
         (["--prompt=--help"], False),
         (["-m", "login"], False),
+        (["--model=", "login"], True),  # an empty value is one
+        (["--session=", "login"], True),
         (["--resume", "login"], False),
         (["-r", "-p", "login"], False),
         (["acp"], False),
@@ -437,3 +440,23 @@ def test_the_subcommand() -> None:
     assert read_call(CLI, ["--verbose", "acp", "--x"]) == Call("acp", False, False)
     assert read_call(CLI, ["hello"]).subcommand is None
     assert read_call(CODE, ["-m", "acp"]).subcommand is None
+
+
+@pytest.mark.parametrize(
+    "typed, pathext, expected",
+    [
+        ("kimi", None, [".COM", ".EXE", ".BAT", ".CMD"]),
+        ("kimi", ".EXE;.CMD", [".EXE", ".CMD"]),
+        ("kimi", ".EXE;", [".EXE"]),
+        ("kimi", "", [""]),
+        ("kimi.exe", None, [""]),
+        ("kimi.CMD", ".exe;.cmd", [""]),
+        ("kimi.1", ".EXE", [".EXE"]),
+        ("exe", ".EXE", [".EXE"]),
+    ],
+)
+def test_what_windows_puts_behind_a_word(
+    typed: str, pathext: str | None, expected: list[str]
+) -> None:
+    env = {} if pathext is None else {"PATHEXT": pathext}
+    assert windows_endings(typed, env) == expected

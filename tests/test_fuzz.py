@@ -79,7 +79,8 @@ def test_a_careless_parser_is_found_out() -> None:
 # quadratic takes minutes.
 
 LONG = 32 * 1024
-REPEATED = ("e", "sk-", "esk-", "c2st", "ec2st", "zay", "%41", "\n", "token=", "org-a", "[", '"')
+REPEATED = ("e", "sk-", "esk-", "c2st", "ec2st", "zay", "%41", "\n", "token=", "org-a", "[", '"',
+            "token", "token-", "token ", 'token="', 'token="\\', 'token="""\\', "\\")  # fmt: skip
 READERS = """
 from kmi.auth_formats import line_of
 from kmi.masking import mask_data, mask_keys, mask_text

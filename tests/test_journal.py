@@ -8,14 +8,13 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from kmi import journal
-from kmi.journal import Follower, append, follow
+from kmi.journal import Follower, append, prune
 from tests.conftest import PACKAGE_PARENT
 
 if TYPE_CHECKING:
@@ -298,16 +297,49 @@ def test_following_tells_the_last_lines_and_then_the_new_ones(tmp_path: Path) ->
     path = tmp_path / "j"
     for line in "abcd":
         put(path, line)
-    found = follow(str(path), last=2, look_s=0.01)
-    assert [next(found), next(found)] == [b"c", b"d"]
-    later = threading.Timer(0.05, put, (path, "e"))
-    later.start()
-    assert next(found) == b"e"
-    later.join()
-    found.close()  # type: ignore[attr-defined]  # a generator
-    none = follow(str(tmp_path / "none"), last=5, look_s=0.01)
+    follower = Follower(str(path))
+    found = follower.past()
+    assert [next(found), next(found)] == [b"d", b"c"]
+    assert list(follower.lines()) == []
+    put(path, "e")
+    assert list(follower.lines()) == [b"e"]
+    follower.close()
+    none = Follower(str(tmp_path / "none"))
     put(tmp_path / "none", "first")
-    assert next(none) == b"first"
+    assert list(none.lines()) == [b"first"]
+    none.close()
+
+
+def test_pruning_makes_a_follower_repeat_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    put(path, "a", "bc", "c")
+    follower = Follower(str(path))
+    prune(str(path), lambda line: line != b"a")
+    assert list(follower.lines()) == []
+    put(path, "d", "d", "e")
+    prune(str(path), lambda line: line != b"bc")
+    put(path, "f")
+    assert list(follower.lines()) == [b"d", b"d", b"e", b"f"]
+    prune(str(path), lambda line: line == b"d")
+    put(path, "g")
+    assert list(follower.lines())[-1] == b"g"
+    prune(str(path), lambda line: False)
+    assert list(follower.lines()) == []
+    put(path, "h")
+    assert list(follower.lines()) == [b"h"]
+    follower.close()
+
+
+def test_equal_lines_are_told_as_often_as_they_came(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    put(path, "old", "x", "x")
+    follower = Follower(str(path))
+    put(path, "x")
+    prune(str(path), lambda line: line != b"old")
+    put(path, "x", "xx", "x")
+    # One was not told before the file was replaced.
+    assert list(follower.lines()) == [b"x", b"x", b"xx", b"x"]
+    follower.close()
 
 
 def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:

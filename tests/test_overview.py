@@ -67,6 +67,18 @@ def test_when_none_is_usable_the_first_that_is_back_is_named() -> None:
     assert advised(by_hand) == [("health.all-out-by-hand", "")]
 
 
+def test_a_key_that_may_not_be_used_is_no_hope() -> None:
+    late = replace(GOOD, hold=replace(SPENT, until=NOW + 9000.0))
+    barred = {"b": "not allowed"}
+    overview = view({"a": late, "b": GOOD}, barred)
+    assert advised(overview) == [("health.all-out", "a"), ("health.not-allowed", "b")]
+    assert (overview.advice[0].at, overview.usable) == (NOW + 9000.0, 0)
+    sooner = view({"a": late, "b": replace(GOOD, hold=SPENT)}, barred)
+    assert advised(sooner)[0] == ("health.all-out", "a")
+    # Where no other key is, waiting is no advice.
+    assert advised(view({"b": GOOD}, barred)) == [("health.not-allowed", "b")]
+
+
 @pytest.mark.parametrize(
     "changes, name, urgent",
     [

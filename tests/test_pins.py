@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kmi import pins
-from kmi.session_index import merge_files
+from kmi.session_index import LIMIT_BYTES, merge_files
 from tests.conftest import CLI, CODE, write_private
 
 if TYPE_CHECKING:
@@ -218,6 +219,80 @@ def test_what_is_no_index_changes_nothing(tmp_path: Path, text: str) -> None:
     assert real.read_text() == good
     merge_files(str(real), str(mine), str(tmp_path))
     assert mine.read_text() == text
+
+
+@pytest.mark.parametrize("which", ["mine", "real"])
+@pytest.mark.parametrize("kind", ["huge", "a link", "a folder"])
+def test_an_index_that_can_not_be_read_stops_no_run(tmp_path: Path, which: str, kind: str) -> None:
+    real = tmp_path / "real"
+    write_private(real / "kimi.json", json.dumps(index(a="old")))
+    home = Path(pins.create_home(str(tmp_path / "pins"), "r1", DATA, str(real), CLI))
+    (home / "kimi.json").unlink()
+    write_private(home / "kimi.json", json.dumps(index(a="mine")))
+    write_private(real / "kimi.json", json.dumps(index(a="theirs")))
+    path = (home if which == "mine" else real) / "kimi.json"
+    path.unlink()
+    if kind == "huge":
+        with path.open("wb") as file:
+            file.truncate(LIMIT_BYTES + 1)
+    elif kind == "a link":
+        path.symlink_to(write_private(tmp_path / "elsewhere", "{}"))
+    else:
+        path.mkdir()
+    pins.sweep(str(tmp_path / "pins"))  # it lives
+    pins.remove(str(home.parent))
+    assert not (home / "config.toml").exists()
+
+
+def test_a_large_index_is_put_together_too(tmp_path: Path) -> None:
+    many = {f"{number}-{'x' * 100}": "old" for number in range(8000)}
+    mine = write_private(tmp_path / "mine", json.dumps(index(b="new", **many)))
+    real = write_private(tmp_path / "real", json.dumps(index(**many)))
+    assert real.stat().st_size > 1024 * 1024
+    merge_files(str(mine), str(real), str(tmp_path))
+    assert json.loads(real.read_text()) == index(**many, b="new")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """A directory on another file system than ``tmp_path``."""
+    if not os.path.isdir("/dev/shm") or os.stat("/dev/shm").st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no other file system")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+def test_what_the_client_left_goes_back_to_another_file_system(
+    tmp_path: Path, elsewhere: Path
+) -> None:
+    real = tmp_path / "real"
+    write_private(real / "kimi.json", json.dumps(index(a="old")))
+    home = Path(pins.create_home(str(elsewhere / "pins"), "r1", DATA, str(real), CLI))
+    (home / "kimi.json").unlink()
+    write_private(home / "kimi.json", json.dumps(index(a="mine")))
+    write_private(home / "tool", "#!/bin/sh", 0o700)
+    write_private(home / "newdir" / "deep" / "x", "x")
+    pins.remove(str(home.parent))
+    assert os.listdir(elsewhere / "pins") == []
+    assert json.loads((real / "kimi.json").read_text()) == index(a="mine")
+    assert mode(real / "kimi.json") == 0o600
+    assert mode(real / "tool") == 0o700
+    assert (real / "newdir" / "deep" / "x").read_text() == "x"
+    assert not [name for name in os.listdir(real) if ".kmi-" in name]
+
+
+def test_what_does_not_reach_another_file_system_is_kept(tmp_path: Path, elsewhere: Path) -> None:
+    real = tmp_path / "real"
+    real.mkdir(0o700)
+    home = Path(pins.create_home(str(elsewhere / "pins"), "r1", DATA, str(real), CLI))
+    write_private(home / "new.json", "new")
+    real.rename(tmp_path / "away")
+    pins.remove(str(home.parent))
+    assert (home / "new.json").read_text() == "new"
+    (tmp_path / "away").rename(real)
+    pins.remove(str(home.parent))
+    assert (real / "new.json").read_text() == "new"
+    assert not home.parent.exists()
 
 
 def test_a_folder_in_the_way_is_left_for_the_person(tmp_path: Path) -> None:

@@ -353,14 +353,14 @@ def test_the_balance_of_the_reference() -> None:
         '{"code":0,"data":{"available_balance":49.58894,"voucher_balance":46.58893,'
         '"cash_balance":3.00001},"scode":"0x0","status":true}'
     )
-    assert parse_balance(body, "api.moonshot.ai") == Balance(49.58894, 46.58893, 3.00001, "USD")
+    assert parse_balance(body, "api.moonshot.ai") == Balance(49.58894, "USD")
     assert parse_balance(body, "api.moonshot.cn").currency == "CNY"
     assert parse_balance(body, "127.0.0.1").currency == ""
 
 
 def test_a_balance_may_be_owed() -> None:
     body = '{"data": {"available_balance": "0", "cash_balance": -3}}'
-    assert parse_balance(body) == Balance(0.0, None, -3.0, "")
+    assert parse_balance(body) == Balance(0.0, "")
 
 
 @pytest.mark.parametrize("body", ["{}", '{"data": {"available_balance": "NaN"}}', "[", "7"])

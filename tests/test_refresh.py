@@ -24,6 +24,11 @@ STRICT = {
 }
 #: What a background process may take on a loaded machine.
 LIMIT_S = 30.0
+#: A program that starts another one as a shell does after `trap '' CHLD` (not every `sh` can).
+CHILDLESS = (
+    "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs /proc and fork")
 
@@ -85,6 +90,14 @@ def test_a_run_refreshes_behind_its_client(world: World, fake: FakeKimi) -> None
     agents = {request.headers.get("user-agent", "") for request in fake.requests}
     assert all(agent.startswith("kmi/") for agent in agents)
     assert fake.chats() == []
+
+
+def test_a_run_whose_children_nobody_waits_for_refreshes_too(world: World, fake: FakeKimi) -> None:
+    """A shell may have ignored SIGCHLD, which what it starts inherits."""
+    words = ["-m", "kmi", "run", "--", "sh", "-c", "exit 7"]
+    done = world.command([sys.executable, "-c", CHILDLESS, *words], env=ON)
+    assert done.returncode == 7, done
+    wait_for_readings(world, 2)
 
 
 def test_a_slow_upstream_delays_no_start(world: World, fake: FakeKimi) -> None:
@@ -238,6 +251,16 @@ def test_a_check_tells_the_balance_of_a_key_without_a_plan(world: World) -> None
         (row,) = world.document("keys", "check")["keys"]
     assert (row["works"], row["left"]) == (True, None)
     assert row["said"] == "no plan; the balance is 12.50"
+
+
+def test_a_key_without_a_secret_has_a_row_like_all_others(world: World, fake: FakeKimi) -> None:
+    world.add_key("gone")
+    (world.auths / "gone.env").write_text("KMI_API_KEY_COMMAND=false\n")
+    done = world.kmi("keys", "check", "--json")
+    assert done.returncode == 1, done
+    rows = {row["label"]: row for row in json.loads(done.stdout)["keys"]}
+    assert rows["gone"].keys() == rows["alpha"].keys()
+    assert (rows["gone"]["key_id"], rows["gone"]["reason"]) == (None, None)
 
 
 def test_a_key_whose_host_is_not_allowed_is_never_sent(world: World, fake: FakeKimi) -> None:

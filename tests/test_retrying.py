@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from kmi.demo.behaviours import OVERLOADED, QUOTA_CYCLE
+from kmi.demo.fake_api import Behaviour, FakeKimi
 from kmi.retrying import HELD_MAX, answers, failure_text, one_shot
 from kmi.verdicts import classify_text
 from tests.conftest import CLI, CODE, World, config_text, secret_of
@@ -84,7 +87,19 @@ def test_a_run_whose_key_is_spent_goes_on_with_the_next_one(world: World, client
     assert [key["label"] for key in keys if "hold" in key] == ["alpha"]
     (audit,) = world.records("audit.jsonl")
     assert (audit["command"], audit["after"]) == ("run", "beta")
-    assert audit["learnt"] == {"alpha": {"before": "unknown", "after": "exhausted"}}
+    assert audit["learnt"] == {"alpha": ["unknown", "exhausted"]}
+
+
+def test_what_the_second_run_asks_about_does_not_hide_why_there_was_one(world: World) -> None:
+    with FakeKimi({secret_of(label): Behaviour() for label in ("alpha", "beta")}) as api:
+        world.env.update(KMI_UPSTREAM_BASE_URL=api.base_url, KMI_USAGE_CACHE_SECONDS="600")
+        prepare(world, CODE)
+        assert world.kmi("keys", "check", "alpha").returncode == 0
+        world.env.update(KMI_REQUIRE_USAGE_BEFORE_REQUEST="1", KMI_FAIL_OPEN_ON_EMPTY_CACHE="0")
+        done = retried(world, CODE)
+    assert (done.returncode, done.stdout) == (7, "answer of beta\n"), done
+    learnt = world.records("audit.jsonl")[-1]["learnt"]
+    assert learnt == {"alpha": ["healthy", "exhausted"], "beta": ["unknown", "healthy"]}
 
 
 NOT_AGAIN = {
@@ -118,6 +133,26 @@ def test_when_no_key_is_left_the_failure_stands(world: World) -> None:
     assert "not tried again" in done.stderr
     assert len(calls(world)) == 1
     assert len(world.records("audit.jsonl")) == 1
+
+
+def test_when_the_system_refuses_the_second_run_the_failure_stands(world: World) -> None:
+    """A private config can't be made any more; what the first one printed is not lost by that."""
+    pins = world.state / "pins"
+    prepare(world, CLI, before=f"rm -r {pins}; touch {pins}")
+    done = retried(world, CLI, "--pin")
+    assert (done.returncode, len(calls(world))) == (1, 1), done
+    assert "Error code: 403" in done.stdout
+    assert "not tried again: File exists" in done.stderr
+    assert world.records("audit.jsonl")[-1]["learnt"] == {"alpha": ["unknown", "exhausted"]}
+
+
+def test_when_nothing_can_be_saved_the_failure_stands(world: World) -> None:
+    state = world.state / "state.json"
+    prepare(world, CLI, before=f"rm {state}; mkdir {state}")
+    done = retried(world, CLI)
+    assert (done.returncode, len(calls(world))) == (1, 1), done
+    assert "Error code: 403" in done.stdout
+    assert "not tried again" in done.stderr
 
 
 def test_what_can_not_be_tried_again_is_refused(world: World) -> None:
@@ -192,6 +227,43 @@ def test_an_answer_is_passed_on_as_it_comes_and_a_reader_may_leave(world: World)
         assert running.stdout.readline() == b"first\n", "it is there while the client goes on"
         running.stdout.close()
         (world.cwd / "fifo").write_text("go\n")
+        assert running.wait(60) == 3
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("code", [0, 3])
+def test_an_answer_that_can_not_be_written_ends_as_the_client_does(world: World, code: int) -> None:
+    prepare(world, CODE)
+    world.script("kimi", f"echo first; sleep 0.2; echo second; echo late >&2; exit {code}\n")
+    argv = [sys.executable, "-m", "kmi", "run", "--retry", "--", *WORDS[CODE]]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            argv,
+            env=world.environment(),
+            cwd=world.cwd,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert "the system refused" not in done.stderr.decode()
+    assert done.returncode in {code, 128 + signal.SIGPIPE}
+
+
+def test_a_slow_reader_of_a_pipe_that_does_not_block_gets_it_all(world: World) -> None:
+    prepare(world, CODE)
+    size = 1 << 20
+    world.script("kimi", f"head -c {size} /dev/zero; exit 3\n")
+    argv = [sys.executable, "-m", "kmi", "run", "--retry", "--", *WORDS[CODE]]
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with subprocess.Popen(
+        argv, env=world.environment(), cwd=world.cwd, stdout=writing
+    ) as running, open(reading, "rb") as pipe:  # fmt: skip
+        os.close(writing)
+        select.select([pipe], [], [])
+        time.sleep(0.3)  # the pipe is full by now
+        assert len(pipe.read()) == size
         assert running.wait(60) == 3
 
 

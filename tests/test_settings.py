@@ -169,6 +169,13 @@ def test_a_bad_value_names_variable_value_origin_and_what_is_allowed(name: str, 
         assert settings.origin(name) == "default"
 
 
+@pytest.mark.parametrize("text", ["b\u00fccher.example:80", "\u0664.0.0.1:80"])
+def test_a_host_to_listen_on_is_ascii(text: str) -> None:
+    _, problems = read({"KMI_PROXY_LISTEN": text, "KMI_PROXY_ALLOW_REMOTE": "1"})
+    assert [problem.fatal for problem in problems] == [True]
+    assert "HOST:PORT" in problems[0].fix
+
+
 @pytest.mark.parametrize("text", ["127.0.0.1:\u00b2", "127.0.0.1:\u0664\u0664"])
 def test_a_port_is_written_in_ascii_digits(text: str) -> None:
     _, problems = read({"KMI_PROXY_LISTEN": text})

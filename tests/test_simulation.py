@@ -84,6 +84,11 @@ def test_a_workload_from_a_file(world: World, tmp_path: Path) -> None:
     bad = world.kmi(*words)
     assert bad.returncode == 1
     assert f"{file}:3: this is no usage row" in bad.stderr
+    for line in ("[" * 100_000, json.dumps({**row, "time": 10**400})):
+        file.write_text(line)
+        bad = world.kmi(*words)
+        assert bad.returncode == 1
+        assert f"{file}:1: this is no usage row" in bad.stderr
     file.write_bytes(b"\xff\xfe")
     assert "is not UTF-8 text" in world.kmi(*words).stderr
 
@@ -94,6 +99,14 @@ def test_a_workload_that_was_recorded(world: World) -> None:
     done = world.kmi("simulate", "--recorded")
     assert done.returncode == 1
     assert "there is no request to simulate (`kmi usage` records them)" in done.stderr
+    path = world.state / "usage.db"
+    path.write_bytes(b"no database" * 1000)
+    done = world.kmi("simulate", "--recorded")
+    assert done.returncode == 1
+    assert f"{path} can't be read: " in done.stderr
+    assert "(`kmi usage` makes it anew)" in done.stderr
+    assert world.kmi("usage").returncode == 0
+    assert "there is no request" in world.kmi("simulate", "--recorded").stderr
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 import time
@@ -24,6 +25,8 @@ from tests.conftest import CLI, CODE, World, config_text, secret_of, write_priva
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from tests.conftest import Result
 
 #: Heavy, and never needed to start a client.
 HEAVY = {"argcomplete", "asyncio", "filelock", "httpx", "rich"}
@@ -425,6 +428,83 @@ def test_a_change_is_seen(home: World, name: str) -> None:
             assert (sorted(record[field]) if field == "rejected" else record[field]) == value
     if change.holds:
         assert secret_of(change.holds) in home.config().read_text()
+
+
+# Descriptors that are closed.
+
+#: Tells in a file which of the standard descriptors it was started with.
+WHICH = """
+import os, sys
+def is_open(fd):
+    try:
+        return bool(os.fstat(fd))
+    except OSError:
+        return False
+found = "".join(str(fd) for fd in range(3) if is_open(fd))
+open(sys.argv[1], "w").write(found)
+"""
+CLOSED = {"<&-": "12", ">&-": "02", "2>&-": "01", "<&- >&-": "2", "<&- >&- 2>&-": ""}
+
+
+def closed(world: World, how: str, *words: str) -> Result:
+    """Run kmi with some of its standard descriptors closed."""
+    call = shlex.join([sys.executable, "-m", "kmi", *words])
+    return world.command(["sh", "-c", f"exec {call} {how}"])
+
+
+@pytest.mark.parametrize("how", CLOSED)
+def test_a_program_finds_closed_what_was_closed(home: World, how: str) -> None:
+    told = home.cwd / "told"
+    program = (sys.executable, "-c", WHICH, str(told))
+    whole = closed(home, how, "run", "-k", "beta", "--", *program)
+    assert (whole.returncode, whole.stdout) == (0, ""), whole
+    assert told.read_text() == CLOSED[how]
+    assert home.kmi("use", "alpha").returncode == 0
+    warm(home, "true")
+    told.unlink()
+    quick = closed(home, how, "run", "--", *program)
+    assert (quick.returncode, quick.stdout, quick.stderr) == (0, "", "")
+    assert told.read_text() == CLOSED[how]
+
+
+@pytest.mark.parametrize("how", CLOSED)
+def test_a_closed_descriptor_is_no_bug(home: World, how: str) -> None:
+    home.write_config(CODE, config_text(secret_of("alpha")))
+    for code, *words in (
+        (0, "use", "beta"),
+        (0, "use", "beta", "--client", CODE),
+        (0, "status"),
+        (0, "current"),
+        (0, "--version"),
+        (0, "init", "bash"),
+        (0, "doctor", "--fix"),
+        (1, "keys", "add", "gamma"),
+        (77, "keys", "remove", "beta"),
+        (0, "hook", "session-start", "--client", CLI),
+        (127, "run", "--", "no-such-program"),
+    ):
+        done = closed(home, how, *map(str, words))
+        assert done.returncode == code, (words, done)
+        for said in ("Traceback", "a bug", "Exception ignored"):
+            assert said not in done.stderr, (words, done)
+    assert secret_of("beta") in home.config().read_text()
+    if "2>&-" not in how:
+        assert "is empty" in closed(home, how, "keys", "add", "gamma").stderr
+
+
+@pytest.mark.parametrize("name", ["KIMI_SHARE_DIR", "KIMI_CODE_HOME"])
+def test_a_relative_home_is_another_one_in_each_directory(home: World, name: str) -> None:
+    client = {"KIMI_SHARE_DIR": CLI, "KIMI_CODE_HOME": CODE}[name]
+    env = {name: "own", "KMI_CLIENT": client}
+    there = home.root / "there"
+    for folder in (home.cwd, there):
+        write_private(folder / "own" / "config.toml", config_text(secret_of("alpha")))
+    for _ in range(3):
+        assert home.kmi("run", "--", "true", env=env).returncode == 0
+        time.sleep(0.05)
+    write_private(there / "own" / "config.toml", config_text("another"))
+    assert home.kmi("run", "--", "true", env=env, cwd=there).returncode == 0
+    assert secret_of("alpha") in (there / "own" / "config.toml").read_text()
 
 
 # Thousands of keys.

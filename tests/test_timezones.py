@@ -46,6 +46,12 @@ def test_what_is_no_time(text: str) -> None:
         utc_seconds(text)
 
 
+@pytest.mark.parametrize("value", [None, 1, 1.5, True, [1], {"a": 1}, b"1970-01-01T00:00:01Z"])
+def test_what_is_no_text_is_no_time(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a time like"):
+        utc_seconds(value)
+
+
 def test_zones() -> None:
     assert find_timezone("local") is None
     assert find_timezone("utc") is datetime.timezone.utc

@@ -162,6 +162,23 @@ def test_many_keys_do_not_hide_the_table() -> None:
     assert len(found.strips) == 12
     assert found.strips[-1].label == OTHERS
     assert sum(sum(strip.counts) for strip in found.strips) == 500
+    drawn = strips(many, EN, UTC, 80)
+    assert drawn[-1].startswith(f"  {OTHERS} [")
+    few = strips(entries(30), EN, UTC, 80)
+    assert few[-1].startswith("  c ["), "only as wide as its labels"
+
+
+def test_the_rest_has_its_whole_name_in_the_drawing() -> None:
+    pytest.importorskip("rich")
+    from rich.console import Console
+
+    from kmi.trace_rich import page
+
+    many = [e._replace(label=f"k{n % 13}") for n, e in enumerate(entries(130))]
+    target = Console(width=100)
+    with target.capture() as capture:
+        target.print(page(many, [], 0, EN, UTC, width=100))
+    assert f"  {OTHERS} " in capture.get()
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 140])
@@ -294,6 +311,20 @@ def test_what_is_wanted_is_listed(traced: World) -> None:
     assert traced.kmi("trace", "--lines", "many").returncode == 2
     assert traced.kmi("trace", "--follow", "--json").returncode == 2
     assert traced.document("trace", "--lines", "0")["requests"] == []
+
+
+def test_requests_that_only_tried_a_key_are_enough_to_stop_reading(world: World) -> None:
+    now = time.time()
+    world.state.mkdir(mode=0o700)
+    old = {"schema": 1, "ts": utc_text(now - 990), "event": "dropped", "count": 7}
+    data = json.dumps(old).encode() + b"\n"
+    append(str(world.state / "trace.jsonl"), data, max_bytes=1 << 20, backups=3)
+    tried = (("b", "rate"),)
+    some = [served(n, now - 900 + n, label="a", tried=tried) for n in range(600)]
+    write(world, some, max_bytes=1 << 20)
+    seen = world.document("trace", "--key", "b", "--lines", "5")
+    assert (len(seen["requests"]), seen["read"]) == (5, 200)
+    assert seen["dropped"] == 0, "that was long before the last 200"
 
 
 def test_backups_are_read_and_dropped_lines_are_told(world: World) -> None:

@@ -104,10 +104,6 @@ def test_the_settings_give_cooldown_and_block() -> None:
 
 
 def test_a_fresh_reading_gives_the_reset() -> None:
-    state = apply_verdict(
-        KeyState(), verdict("quota-5h"), now=NOW, rng=RNG, windows={"5h": FULL_5H}
-    )
-    assert until(state) == FULL_5H.resets_at
     known = KeyState(windows={"5h": FULL_5H}, usage_at=NOW)
     assert until(after("quota-5h", known)) == FULL_5H.resets_at
 

@@ -79,10 +79,12 @@ def backups(site: Site) -> Iterator[Finding]:
     kept = Backups(site.store.path("backups"))
     for client in CLIENTS:
         try:
-            count = len(kept.names(client))
+            names = kept.names(client)
         except KmiError:
             continue  # `modes` tells that
-        if count > BACKUPS_KEPT:
+        count = len(names)
+        needed = {item.backup for item in site.state.undo.get(client, [])}
+        if len(set(names) - needed) > BACKUPS_KEPT:
             what = site.words("check.backups", count=count, client=client, kept=BACKUPS_KEPT)
             cure = site.words("check.backups-cure", kept=BACKUPS_KEPT)
             yield Finding("backup", WARNING, "files", what, kept.directory, cure=cure)

@@ -17,6 +17,7 @@ from kmi.errors import EXIT_OK, KmiError, UsageError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from kmi.app import App
 
@@ -48,10 +49,10 @@ def run(args: argparse.Namespace, app: App) -> int:
     return EXIT_OK
 
 
-def put(app: App, script: object) -> None:
+def put(app: App, script: Callable[[], str]) -> None:
     """Print a script, or say that kmi is not installed whole."""
     try:
-        text = script()  # type: ignore[operator]  # None was answered above
+        text = script()
     except FileNotFoundError as error:
         raise KmiError(f"{error}", "install kmi again", code="installation") from None
     app.screen.flush()

@@ -32,10 +32,7 @@ def check(args: argparse.Namespace, app: App) -> int:
     done = refresh(app, asked, chat=args.chat, audit="always")
     now = app.now()
     rows = [_row(key, done.state, done.answers[key.key_id], now) for key in done.keys]
-    rows += [
-        {"label": label, "works": False, "status": "unknown", "left": None, "said": why}
-        for label, why in done.failed.items()
-    ]
+    rows += [_failed(label, why) for label, why in done.failed.items()]
     _print(app, rows)
     if done.keys and not done.reached:
         return EXIT_UNAVAILABLE
@@ -58,8 +55,21 @@ def _row(key: ApiKey, state: State, answer: Answer, now: float) -> dict[str, Any
     }
 
 
+def _failed(label: str, why: str) -> dict[str, Any]:
+    """The row of a key that could not be asked about: without its secret it has no id."""
+    return {
+        "label": label,
+        "key_id": None,
+        "works": False,
+        "status": "unknown",
+        "reason": None,
+        "left": None,
+        "said": why,
+    }
+
+
 def _good_news(answer: Answer) -> str:
-    if answer.chat_status == 200:
+    if answer.chatted:
         return "chat works"
     if answer.reading is None and answer.balance is not None:
         money = f"{answer.balance.available:.2f} {answer.balance.currency}".rstrip()

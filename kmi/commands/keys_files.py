@@ -18,6 +18,7 @@ from kmi.urls import allowed, parse_base_url
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from kmi.app import App
     from kmi.model import ApiKey
@@ -41,6 +42,7 @@ def add(args: argparse.Namespace, app: App) -> int:
         fields["KMI_KEY_PRIORITY"] = str(args.priority)
     if args.email:
         fields["KMI_ACCOUNT_EMAIL"] = args.email
+    _check(app, label, fields)
     if app.dry_run:
         app.screen.note(f"would store {label!r}")
         app.screen.planned(action="add", label=label)
@@ -91,8 +93,7 @@ def _read_secret(app: App, label: str) -> str:
         except EOFError:
             raise KmiError("no key was given") from None
     else:
-        lines = sys.stdin.read(_STDIN_LIMIT).splitlines()
-        secret = lines[0].strip() if lines else ""
+        secret = _first_line()
     try:
         check_secret(secret)
     except ValueError as error:
@@ -101,6 +102,31 @@ def _read_secret(app: App, label: str) -> str:
     if same is not None:
         raise KmiError(f"this key is there already, as {same.label!r}", f"see {same.source}")
     return secret
+
+
+def _first_line() -> str:
+    try:
+        lines = sys.stdin.read(_STDIN_LIMIT).splitlines()
+    except UnicodeDecodeError:
+        raise KmiError(
+            "that can't be stored: it is not text", "paste the whole key, once"
+        ) from None
+    return lines[0].strip() if lines else ""
+
+
+def _check(app: App, label: str, fields: dict[str, str]) -> None:
+    """Refuse what kmi itself would not read again as this key.
+
+    Raises:
+        UsageError: an option has a value that no auth file may have.
+    """
+    try:
+        data = env_text(fields).encode()
+    except UnicodeEncodeError:  # an argument with bytes that are no text
+        raise UsageError("an option is not UTF-8 text", "write it in UTF-8") from None
+    path = os.path.join(app.settings.auths_dir, file_name(label))
+    for problem in parse_auth_file(path, data, app.settings.upstream_base_url).problems:
+        raise UsageError(problem.what, problem.fix or None)
 
 
 def _store(app: App, label: str, fields: dict[str, str]) -> str:
@@ -132,10 +158,10 @@ def remove(args: argparse.Namespace, app: App) -> int:
         return EXIT_OK
     if not args.yes and not _confirmed(app, f"Remove {key.source}? A copy is kept."):
         raise RefusedError(f"{key.label!r} was not removed", "say --yes to remove it")
-    data, _ = read_regular(key.source)
     stamp = utc_text(app.now()).replace(":", "").replace("-", "")
     kept = app.store.path("backups", "keys", f"{stamp}-{os.path.basename(key.source)}")
     with app.store.transaction() as transaction:
+        data, _ = read_regular(key.source)  # now, for others may have written while kmi waited
         ensure_private_dir(os.path.dirname(kept))
         app.store.write(kept, data)
         os.unlink(key.source)
@@ -171,6 +197,8 @@ def rename(args: argparse.Namespace, app: App) -> int:
         app.screen.planned(action="rename", before=key.label, label=label)
         return EXIT_OK
     with app.store.transaction() as transaction:
+        if read_regular(key.source)[0] != data:
+            raise KmiError(f"{key.source} was changed while kmi was editing it", "try again")
         app.store.write(key.source, new)
         app.forget_keyring()
         _relabel_active(app, transaction, key, label)
@@ -221,7 +249,9 @@ def import_keys(args: argparse.Namespace, app: App) -> int:
     if args.label:
         _new_label(app, args.label)
     if app.dry_run:
-        labels = [args.label or _free_label(app, client, key) for client, key in found]
+        labels: list[str] = []
+        for client, key in found:
+            labels.append(args.label or _free_label(app, client, key, labels))
         for label in labels:
             app.screen.note(f"would store {label!r}")
         app.screen.planned(action="import", labels=labels)
@@ -251,12 +281,12 @@ def _take(app: App, client: str, key: ApiKey, label: str | None) -> str:
     return label
 
 
-def _free_label(app: App, client: str, key: ApiKey) -> str:
-    """A label after the provider's name that no key has."""
+def _free_label(app: App, client: str, key: ApiKey, planned: Sequence[str] = ()) -> str:
+    """A label after the provider's name that no key has, and none that is planned."""
     name = key.label.rpartition("/")[2]
     stem = client if name in {"config", client, ".kimi", ".kimi-code"} else name
     stem = re.sub(r"[^A-Za-z0-9._@-]", "-", stem).lstrip("-.")[:48] or client
-    taken = [known.label for known in app.keyring.keys]
+    taken = {*planned, *(known.label for known in app.keyring.keys)}
     number = 1
     while (stem if number == 1 else f"{stem}-{number}") in taken:
         number += 1

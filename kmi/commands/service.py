@@ -180,13 +180,15 @@ def _uninstall(args: argparse.Namespace, app: App) -> int:
         return EXIT_OK
     # The proxy takes the lock as it ends, so this does not wait for it under the lock.
     app.store.check()
-    code = _turn(args, app, path, changed=there is not None, on=False) if there else EXIT_OK
+    code = _turn(args, app, path, changed=True, on=False) if there else EXIT_OK
     with app.store.transaction() as transaction:
         if there is not None:
             _remove(path)
         _audit(app, transaction, there, None, path=path, manager=args.manager)
     gone = "proxy.service-missing" if there is None else "proxy.service-removed"
     app.screen.note(app.words(gone, path=path))
+    if app.screen.json and not there:
+        app.screen.document({"path": path, "changed": there is not None, "commands": []})
     return code
 
 

@@ -146,12 +146,16 @@ def _workload(args: argparse.Namespace, app: App) -> tuple[list[Request], float]
 
 def _store(app: App) -> Iterator[UsageRow]:
     """What `kmi usage` knows; it is not brought up to date."""
-    from kmi.usage.store import NAME, open_usage
+    from kmi.usage.store import NAME, DamagedError, open_usage
 
-    if not os.path.isfile(app.store.path(NAME)):
+    path = app.store.path(NAME)
+    if not os.path.isfile(path):
         raise KmiError("no usage is recorded yet", "`kmi usage` records it")
-    with open_usage(app.store) as store:
-        yield from store.rows()
+    try:
+        with open_usage(app.store) as store:
+            yield from store.rows()
+    except DamagedError as error:
+        raise KmiError(f"{path} can't be read: {error}", "`kmi usage` makes it anew") from None
 
 
 #: What a row must have; all else is left aside.
@@ -177,7 +181,7 @@ def _row(line: str, path: str) -> UsageRow:
         numbers = all(type(n) is int and 0 <= n < 10**9 for n in counts)
         if not (isinstance(time, (int, float)) and math.isfinite(time) and time > 0 and numbers):
             raise ValueError
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise KmiError(
             f"{path}: this is no usage row",
             "it needs time (seconds), session, input_other, output, cache_read, cache_creation",

@@ -12,7 +12,7 @@ from kmi.health_text import bar, filled, percent
 from kmi.project_words import binding_document, binding_lines
 from kmi.settings import CLIENTS
 from kmi.situation import Situation, look
-from kmi.timezones import utc_text
+from kmi.timezones import utc_seconds, utc_text
 
 if TYPE_CHECKING:
     import argparse
@@ -187,8 +187,6 @@ def _print(
 
 
 def _table(app: App, keys: list[dict[str, Any]], now: float) -> None:
-    from kmi.timezones import utc_seconds
-
     words = app.words
     rows = []
     for key in keys:

@@ -37,7 +37,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since", type=read_span, metavar="SPAN", help="only what is younger: 30s, 10m, 2h, 1d"
     )
-    parser.add_argument("--key", metavar="LABEL", help="list only what this key served")
+    parser.add_argument("--key", metavar="LABEL", help="list only what this key served or tried")
+
+
+def _wanted(entry: Entry, label: str | None) -> bool:
+    """Whether a key, if one is named, served a request or was tried for it."""
+    return label is None or label in {entry.label, *(tried for tried, _ in entry.tried)}
 
 
 class Window:
@@ -64,7 +69,7 @@ class Window:
             self.dropped += item
             return False
         self.entries.append(item)
-        wanted = self._key is None or self._key in {item.label, *(n for n, _ in item.tried)}
+        wanted = _wanted(item, self._key)
         if wanted:
             self.shown.append(item)
         return wanted
@@ -125,7 +130,7 @@ def _read(reader: Follower, args: argparse.Namespace, now: float) -> Window:
             continue
         found.append(item)
         number += 1
-        listed += args.key is None or item.label == args.key
+        listed += _wanted(item, args.key)
         if number >= limit and (listed >= args.lines or number >= READ_MAX):
             break
     for item in reversed(found):

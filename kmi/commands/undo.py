@@ -49,18 +49,21 @@ def run(args: argparse.Namespace, app: App) -> int:
             snapshot = app.read_config(client)
             try:
                 raw = _wanted(app, snapshot, entry, args.file, secrets)
-                _put(app, snapshot, raw, transaction.state.ids_by_command())
+                backup = _put(app, snapshot, raw, transaction.state.ids_by_command())
                 break
             except ChangedError:
                 continue
         else:
             raise TryLaterError(f"{client}'s config keeps changing", "close what writes it")
-        _remember(app, transaction, client, entry, changed=raw != snapshot.raw)
+        changed = entry is not None or raw != snapshot.raw
+        _remember(app, transaction, client, entry, changed=changed)
+        needed = {item.backup for item in transaction.state.undo.get(client, [])}
+        app.backups.prune(client, {*needed, backup})
     what = f"{args.file} is in place" if entry is None else "the last swap is taken back"
     label = _active_label(transaction, client)
     app.screen.note(f"{client}: {what}; it uses {label!r} now" if label else f"{client}: {what}")
     if app.screen.json:
-        app.screen.document({"client": client, "label": label, "changed": True})
+        app.screen.document({"client": client, "label": label, "changed": changed})
     return EXIT_OK
 
 
@@ -135,14 +138,20 @@ def _before(app: App, snapshot: Snapshot, entry: Undo) -> bytes | None:
     return apply_edits(snapshot.config, undo_edits(snapshot.config, before, entry.kind))
 
 
-def _put(app: App, snapshot: Snapshot, raw: bytes | None, by_command: set[str]) -> None:
+def _put(app: App, snapshot: Snapshot, raw: bytes | None, by_command: set[str]) -> str:
+    """Write the config; returns the name of the backup of what it was, "" when there is none."""
     if raw == snapshot.raw:
-        return
-    app.backups.save(snapshot, app.now(), by_command)
-    if raw is None:
-        remove_config(snapshot)
-    else:
-        replace_config(snapshot, raw)
+        return ""
+    backup = app.backups.save(snapshot, app.now(), by_command)
+    try:
+        if raw is None:
+            remove_config(snapshot)
+        else:
+            replace_config(snapshot, raw)
+    except ChangedError:
+        app.backups.discard(backup)
+        raise
+    return backup
 
 
 def _remember(
@@ -159,7 +168,7 @@ def _remember(
         remember_active(app, transaction, client, live)
     transaction.save()
     after = _active_label(transaction, client)
-    outcome = "changed" if changed or entry is not None else "unchanged"
+    outcome = "changed" if changed else "unchanged"
     app.audit(transaction, outcome, client=client, before=before, after=after)
 
 

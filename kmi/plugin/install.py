@@ -136,8 +136,9 @@ def _keep(app: App, change: Change, client: str) -> None:
     if file.text is None:
         return
     if file.kind == CONFIG:
-        ids = app.store.read().ids_by_command()
-        app.backups.save(app.read_config(client), app.now(), ids)
+        state = app.store.read()
+        name = app.backups.save(app.read_config(client), app.now(), state.ids_by_command())
+        app.backups.prune(client, {name, *(item.backup for item in state.undo.get(client, []))})
         return
     folder = app.store.path("backups")
     stamp = utc_text(app.now()).replace(":", "").replace("-", "")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kmi.errors import KmiError
 from kmi.proxy.instance import look
-from kmi.proxy.ports import reachable
+from kmi.proxy.ports import health
 
 if TYPE_CHECKING:
     from kmi.proxy.instance import Instance
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 #: done its work waits no longer than this.
 PATIENCE_S = 1.0
 _PAUSE_S = 0.02
-_ANSWER_BYTES = 65536
+_ANSWER_S = 0.5
 
 
 def wait(directory: str, state_file: str) -> bool:
@@ -49,14 +47,7 @@ def wait(directory: str, state_file: str) -> bool:
 
 def _seen(instance: Instance) -> list[int] | None:
     """What ``/healthz`` says of the state that it goes by; None when it does not say."""
-    host, port = reachable(instance.host), instance.port
-    answer = b""
-    with suppress(OSError), socket.create_connection((host.strip("[]"), port), 0.5) as connection:
-        connection.sendall(
-            f"GET /healthz HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode()
-        )
-        while len(answer) < _ANSWER_BYTES and (piece := connection.recv(_ANSWER_BYTES)):
-            answer += piece
+    answer = health(instance.host, instance.port, _ANSWER_S, whole=True)
     try:
         seen = json.loads(answer.partition(b"\r\n\r\n")[2])["state"]
     except (ValueError, LookupError, TypeError, RecursionError):

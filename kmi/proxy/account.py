@@ -32,14 +32,12 @@ class Account:
         tried: key ids that failed it.
         again: the id of the key that is asked once more after a passing fault, or None.
         queued_at: since when it waits for a key, monotonic; None while it does not.
-        wait_s: how long the limits make it wait; 0.0 when it waits for a key.
         waited_s: how long it waited in all.
     """
 
     # Values at its begin; most requests never change most of them.
     again: str | None = None
     queued_at: float | None = None
-    wait_s = 0.0
     waited_s = 0.0
     _key: ApiKey | None = None
     _pick: Pick | None = None

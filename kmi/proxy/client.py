@@ -147,6 +147,7 @@ class Client(asyncio.Protocol):
             return
         self._chunks = ChunkedBody() if head.chunked else None
         self._missing = length
+        self._reserve(length)  # before another one begins that would not fit beside it
         self._more(rest)
 
     def _more(self, data: bytes) -> None:
@@ -163,15 +164,19 @@ class Client(asyncio.Protocol):
         # Chunks may be of one byte each.
         piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._kept += piece
-        size = len(piece)
-        self._size += size
-        self._desk.kept_bytes += size
-        if self._size > REPLAY_BYTES or self._desk.kept_bytes > REPLAY_TOTAL_BYTES:
-            what = "a chunked body of more than 64 MB can't be sent on: send its Content-Length"
-            raise BadMessage(413, what)
+        if self._chunks is not None:
+            self._reserve(len(piece))
+            if self._size > REPLAY_BYTES or self._desk.kept_bytes > REPLAY_TOTAL_BYTES:
+                what = "a chunked body of more than 64 MB can't be sent on: send its Content-Length"
+                raise BadMessage(413, what)
         if rest is not None:
             body, self._kept = bytes(self._kept), bytearray()
             self._start(self._head, body, rest)
+
+    def _reserve(self, size: int) -> None:
+        """Count a part of a body in that is kept; `forget_body` gives it back."""
+        self._size += size
+        self._desk.kept_bytes += size
 
     def _start(self, head: RequestHead, body: bytes, ahead: bytes, *, missing: int = 0) -> None:
         """The request is whole (or too large to keep): answer it, or ask upstream."""

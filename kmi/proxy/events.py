@@ -19,6 +19,10 @@ HELD_BYTES = 65536
 #: The end of an answer, in which its cost is looked for.
 TAIL_BYTES = 4096
 
+#: The content encodings that can be undone.
+READABLE = frozenset((b"", b"identity", b"gzip", b"x-gzip", b"deflate"))
+
+_ACCEPTED = re.compile(rb"(?im)^(accept-encoding:[ \t]*)([^\r\n]*)").sub
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 # Only comments and empty lines: a keep-alive, not an event.
 _COMMENTS = re.compile(rb"(?:[ \t]*(?::[^\r\n]*)?(?:\r\n|\n|\r))*")
@@ -71,22 +75,46 @@ def is_error(event: bytes) -> bool:
 def decoder(encoding: bytes) -> Callable[[bytes], bytes] | None:
     """What undoes a content encoding, piece by piece; None for one that kmi can't read.
 
-    A piece that can't be undone gives what could be: an error body is only evidence.
+    It raises `ValueError` for a piece that is not encoded so.
     """
     name = encoding.strip().lower()
     if name in {b"", b"identity"}:
         return bytes
-    if name not in {b"gzip", b"x-gzip", b"deflate"}:
+    if name not in READABLE:
         return None
     inflate = zlib.decompressobj(32 + zlib.MAX_WBITS)
 
     def undo(piece: bytes) -> bytes:
-        try:
-            return inflate.decompress(piece, HELD_BYTES)
-        except zlib.error:
-            return b""
+        nonlocal inflate
+        text = b""
+        while piece and len(text) < HELD_BYTES:
+            try:
+                text += inflate.decompress(piece, HELD_BYTES - len(text))
+            except zlib.error as error:
+                raise ValueError(str(error)) from None
+            piece = inflate.unused_data  # a gzip file can have several parts
+            if piece:
+                inflate = zlib.decompressobj(32 + zlib.MAX_WBITS)
+        return text
 
     return undo
+
+
+def only_readable(fields: bytes) -> bytes:
+    r"""Header lines of a request, of whose `Accept-Encoding` only what `decoder` knows is left.
+
+    >>> only_readable(b"Accept-Encoding: gzip, br, zstd;q=0.5\r\n")
+    b'Accept-Encoding: gzip\r\n'
+    """
+    return _ACCEPTED(_readable, fields)
+
+
+def _readable(line: re.Match[bytes]) -> bytes:
+    names = line[2].split(b",")
+    known = [name for name in names if name.partition(b";")[0].strip().lower() in READABLE]
+    if len(known) == len(names):
+        return line[0]
+    return line[1] + (b",".join(known).strip() or b"identity")
 
 
 def tokens_of(tail: bytes) -> Tokens | None:

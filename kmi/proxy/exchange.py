@@ -37,8 +37,6 @@ ERROR_BODY_S = 10.0
 COPIED_BYTES = 16 * 1024
 #: So much of a body that can't be kept waits for the connection.
 AHEAD_BYTES = 256 * 1024
-#: For a body that was checked already while it was followed.
-_ENDLESS = 1 << 62
 
 
 class Exchange(Account):
@@ -77,7 +75,9 @@ class Exchange(Account):
 
     def send(self, key: ApiKey, pick: Pick) -> None:
         """Send the request with a key; the desk has counted it in."""
-        self._same = self._same + 1 if self._key is key else 1
+        # A program's key is another object after each look at the disk.
+        before = "" if self._key is None else self._key.key_id
+        self._same = self._same + 1 if before == key.key_id else 1
         self._key, self._pick = key, pick
         self._attempts += 1
         self._sent_at = self._desk.clock()
@@ -103,6 +103,10 @@ class Exchange(Account):
         self._task = None
         if self._over:
             connection.release(self._desk.mono(), reusable=True)
+        elif connection.lost:
+            # It ended before this task had its turn, and would tell nobody any more.
+            connection.drop()
+            self._no_answer(None)
         else:
             self._write(connection)
 
@@ -176,7 +180,7 @@ class Exchange(Account):
         if self._again(verdict):
             return
         self._verdict = verdict.name
-        if incoming.tells(key.secret or ""):
+        if incoming.tells(key.secret or "", closed=self._connection is None):
             # The client has the proxy's token, and is not to learn the key from an answer.
             self._let_go(reusable=incoming.reusable)
             status = incoming.head.status if incoming.is_error else 502
@@ -224,7 +228,7 @@ class Exchange(Account):
             desk.served(self, key, self._sent_at)
         if answer.framing is Framing.CHUNKED and not self.head.minor:
             # HTTP/1.0 knows no chunks: there the end of the connection is the end.
-            self._unchunk = ChunkedBody(status=502, room=_ENDLESS)
+            self._unchunk = ChunkedBody(status=502)
         plain = self._unchunk is None
         self._keep = plain and self._may_keep and not incoming.until_close
         if self._replayable:

@@ -16,6 +16,7 @@ import enum
 import re
 from typing import NamedTuple
 
+from kmi.proxy.events import only_readable
 from kmi.proxy.grammar import (
     FIELDS,
     LONG_HEAD,
@@ -108,7 +109,8 @@ class RequestHead(NamedTuple):
     Attributes:
         minor: the HTTP version is 1.``minor``.
         fields: the header lines as they came, each with its CRLF, without the empty line.
-        kept: those that end neither here nor at the next hop; see `upstream_fields`.
+        kept: those that end neither here nor at the next hop, with the encodings that an error
+            can be read in; see `upstream_fields`.
         host, authorization, api_key, origin, fetch_site: values of ``Host``, ``Authorization``,
             ``X-Api-Key``, ``Origin``, ``Sec-Fetch-Site``, without blanks around them; none of them
             is there twice.
@@ -232,6 +234,7 @@ def request_head(data: bytes) -> RequestHead:
     kept = b"".join(parts[::3])[1:]
     if not _BROWSER.isdisjoint(values):
         kept = _without(fields, _DROPPED)
+    kept = only_readable(kept)
     host = values.get(b"host")
     if host is None:
         raise BadMessage(400, "host is missing")
@@ -309,7 +312,7 @@ def response_head(data: bytes, method: bytes) -> ResponseHead:
 
 
 def upstream_fields(head: RequestHead) -> bytes:
-    """The header lines to send on, untouched and in order.
+    """The header lines to send on, in order, and untouched but for `events.only_readable`.
 
     Without those that end at the next hop, those that ``Connection`` names, the framing, and what
     the proxy writes or keeps itself: ``Host``, every credential, ``Cookie``, ``Expect``.

@@ -28,17 +28,14 @@ class Refusal(NamedTuple):
     message: str
 
 
-def own_hosts(host: str, port: int, remote_name: str = "") -> frozenset[bytes]:
+def own_hosts(host: str, port: int) -> frozenset[bytes]:
     """The values of Host by which the proxy is meant, in lower case.
 
     Args:
         host: where it listens.
         port: likewise.
-        remote_name: the name that clients use for a listener that is not loopback.
     """
     names = {"127.0.0.1", "localhost", "[::1]", host}
-    if remote_name:
-        names.add(remote_name)
     named = {f"{name}:{port}" for name in names}
     return frozenset(name.lower().encode() for name in (named | names if port == 80 else named))
 

@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from kmi.proxy.framing import ResponseHead
 
 
-#: The tracker beside it has counted already.
-_ENDLESS = 1 << 62
-
-
 class Stage(enum.Enum):
     """What is known of an answer."""
 
@@ -113,10 +109,23 @@ class Incoming:
         """Whether the end of the connection is the end of the body."""
         return self.head is not None and self.head.framing is Framing.CLOSE
 
-    def tells(self, secret: str) -> bool:
-        """Whether the error, as far as it is known, repeats a part of a key in any form."""
+    def tells(self, secret: str, *, closed: bool) -> bool:
+        """Whether the error repeats a part of a key in any form.
+
+        One that can't be read, or was not read to its end, may do so, too.
+
+        Args:
+            secret: of the key that was sent.
+            closed: its connection ended, and with it a body that has no other end.
+        """
         from kmi.redaction import without
 
+        unread = self._undo is None and (bool(self.held) or not self.ended)
+        if self.is_error:
+            whole = self.ended or (closed and self.until_close)
+            unread = unread or not whole or len(self.text) >= HELD_BYTES
+        if unread:
+            return True
         head = b"" if self.head is None else self.head.reason + b" " + self.head.fields
         text = (head + b"\n" + self.text).decode("latin-1")
         return without(text, secret) != text
@@ -171,7 +180,7 @@ class Incoming:
         self.stage = Stage.HELD
         self._undo = decoder(head.content_encoding)
         if head.framing is Framing.CHUNKED:
-            self._unchunk = ChunkedBody(status=502, room=_ENDLESS)
+            self._unchunk = ChunkedBody(status=502)
         return data
 
     def _hold(self, data: bytes) -> None:
@@ -181,10 +190,13 @@ class Incoming:
             return
         if self._undo is not None and len(self.text) < HELD_BYTES:
             pieces = [part] if self._unchunk is None else self._unchunk.feed(part)[0]
-            for piece in pieces:
-                self.text += self._undo(piece)
-                if len(self.text) >= HELD_BYTES:
-                    break  # a few bytes can stand for many
+            try:
+                for piece in pieces:
+                    self.text += self._undo(piece)
+                    if len(self.text) >= HELD_BYTES:
+                        break  # a few bytes can stand for many
+            except ValueError:
+                self._undo = None  # it is not encoded as it says
         enough = self.ended or self._undo is None or len(self.held) >= HELD_BYTES
         if self.is_error:
             self.stage = Stage.ERROR if enough else Stage.HELD

@@ -51,6 +51,8 @@ class Batch(NamedTuple):
 
 #: Nothing new, but a wish that the disk be looked at.
 _NUDGE = Batch(0, [], frozenset())
+#: A wish that everything be looked at anew.
+_RELOAD = Batch(0, [], frozenset())
 
 
 class Sight(NamedTuple):
@@ -104,7 +106,7 @@ class Keeper:
         self._ask: frozenset[str] = frozenset()
         self._taken = self._saved = 0
         self._busy_at = 0.0
-        self._complaint = ""
+        self._complaints: dict[str, str] = {}
         self._keys: tuple[ApiKey, ...] = ()
         self._problems: tuple[str, ...] = ()
         self._ended = False
@@ -146,8 +148,9 @@ class Keeper:
         self._thread.join(timeout_s)
 
     def reload(self) -> None:
-        """Look at everything anew, at the next tick."""
-        self._stamps = None
+        """Look at everything anew, now."""
+        # By the inbox: a look that is under way would overwrite what is set here.
+        self._inbox.put(_RELOAD)
 
     def _run(self) -> None:
         pause_s = LOOK_S
@@ -160,7 +163,8 @@ class Keeper:
             pause_s = min(pause_s, LOOK_MAX_S)
 
     def _try(self, step: Callable[[], None]) -> None:
-        """Do something that the disk may refuse, and say so once."""
+        """Do something that the disk may refuse, and say so once until it succeeds."""
+        name = step.__name__
         try:
             step()
         except KmiError as error:
@@ -170,9 +174,12 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - the proxy goes on with what it knows
             complaint = f"a bug in the proxy's keeper: {type(error).__name__}"
         else:
+            if name != "_ask_upstream":  # that nothing is due to be asked is no success
+                self._complaints.pop(name, None)
             return
-        if complaint != self._complaint:
-            self._complaint = complaint
+        known = complaint in self._complaints.values()  # two steps may fail for one reason
+        self._complaints[name] = complaint
+        if not known:
             self._log({"event": "keeper-failed", "level": "error", "text": complaint})
 
     def _take(self, pause_s: float) -> None:
@@ -182,6 +189,8 @@ class Keeper:
             while True:
                 if batch is None:
                     self._ended = True
+                elif batch is _RELOAD:
+                    self._stamps = None
                 elif batch is not _NUDGE:
                     self._unsaved += batch.lessons
                     self._ask |= batch.ask
@@ -248,7 +257,7 @@ class Keeper:
         view, rules = look(app, self._programs, self._keys)
         self._app, self._rules, self._stamps = app, rules, now
         self._note(view)
-        self._complaint = ""
+        self._complaints.pop("_ask_upstream", None)
         self._publish(Sight(view, rules, self._saved, now.state))
 
     def _ask_upstream(self) -> None:

@@ -62,7 +62,8 @@ def launch(app: App, *, how: str, until_runs_end: bool, limit_s: float) -> Insta
             os._exit(1)
     os.close(send)
     try:
-        os.waitpid(pid, 0)
+        with suppress(ChildProcessError):  # where SIGCHLD is ignored, nothing is left to wait for
+            os.waitpid(pid, 0)
         report, child = _receive(receive, limit_s)
     finally:
         os.close(receive)

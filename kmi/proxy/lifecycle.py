@@ -19,8 +19,8 @@ from kmi.pins import alive, start_mark
 from kmi.proxy import leases, log
 from kmi.proxy.instance import Instance, Sight, clean, hold, look, remove_record, write_record
 from kmi.proxy.notify import READY, STOPPING, notify
-from kmi.proxy.ports import check_listen, port_holder, probe
-from kmi.proxy.token import load_token, token_id
+from kmi.proxy.ports import bracketed, check_listen, port_holder, probe
+from kmi.proxy.token import known_token, load_token, token_id
 from kmi.timezones import utc_text
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def serve_here(
 
     def ready(host: str, port: int) -> None:
         nonlocal written
-        pid, shown = os.getpid(), f"[{host}]" if ":" in host else host
+        pid, shown = os.getpid(), bracketed(host)
         instance = Instance(
             *(pid, start_mark(pid), shown, port, base_path, __version__),
             started=utc_text(app.now()),
@@ -303,13 +303,13 @@ def requests_in_flight(app: App, instance: Instance) -> int | None:
 
 
 def status_of(app: App, instance: Instance) -> dict[str, Any] | None:
-    """What a proxy says at ``/status``; None when it does not answer, or has another token."""
+    """What a proxy says at ``/status``; None when it does not answer, or its token isn't known."""
     from http.client import HTTPConnection, HTTPException
 
     from kmi.proxy.ports import PROBE_S, reachable
 
-    token = load_token(app)
-    if token_id(token) != instance.token_id:
+    token = known_token(app)
+    if token is None or token_id(token) != instance.token_id:
         return None
     where = reachable(instance.host).strip("[]")
     connection = HTTPConnection(where, instance.port, timeout=PROBE_S)

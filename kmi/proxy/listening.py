@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 
 from kmi.errors import KmiError
+from kmi.proxy.ports import bracketed
 
 #: Connections that wait to be accepted.
 BACKLOG = 1024
@@ -46,7 +47,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def _cant_listen(host: str, port: int, error: OSError) -> KmiError:
-    where = f"{host}:{port}"
+    where = f"{bracketed(host)}:{port}"
     if error.errno == errno.EADDRINUSE:
         return KmiError(
             f"{where} is in use", "end the program that uses it, or set KMI_PROXY_LISTEN",

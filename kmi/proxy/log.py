@@ -52,9 +52,10 @@ class Log:
         common = {"schema": 1, "ts": utc_text(time.time()), "level": "info"}
         record: dict[str, Any] = {**common, **fields}
         line = f"{record['ts']} {shown_event(record)}\n".encode("ascii", "backslashreplace")
-        with suppress(OSError):
+        # A lock that is not to be had is a `KmiError` on Windows.
+        with suppress(OSError, KmiError):
             append(os.path.join(self._folder, APP_LOG), record_line(record), **self._limits)
-        with suppress(OSError):
+        with suppress(OSError, KmiError):
             if self._background:
                 self._append_raw(line)
             else:

@@ -20,7 +20,7 @@ from kmi.transitions import apply_answer, apply_success
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from kmi.model import ApiKey, Decision, Hold
+    from kmi.model import ApiKey, Hold
     from kmi.proxy.view import View
     from kmi.verdicts import Verdict
 
@@ -37,15 +37,11 @@ class Pick(NamedTuple):
         key: None when it can get none now.
         code: why, as in `records.Served`.
         eligible: how many keys could have been picked.
-        back_at: when ``key`` is None: when the first comes back, seconds since the epoch.
-        decision: when ``key`` is None: why each key can't be used.
     """
 
     key: ApiKey | None
     code: str
     eligible: int
-    back_at: float | None = None
-    decision: Decision | None = None
 
 
 class Lesson(NamedTuple):
@@ -287,7 +283,7 @@ class Picker:
             standing = _last_of(view.keys, keys, standing)
         decision = choose(keys, self.states, view.policy, now=now, active=standing)
         if decision.key is None:
-            return Pick(None, decision.code, 0, decision.back_at, decision)
+            return Pick(None, decision.code, 0)
         if decision.code == "next":
             eligible = len(in_turn(keys, self.states, view.policy, now=now))
         else:

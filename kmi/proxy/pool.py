@@ -123,13 +123,23 @@ class Upstream(asyncio.Protocol):
         if self._dead:
             return
         transport = self.transport
-        unsent = transport.get_write_buffer_size()
+        try:
+            unsent = transport.get_write_buffer_size()
+        except AttributeError:
+            # TLS of Python 3.9 and 3.10: its end is known there, and told to us a turn later.
+            self.drop()
+            return
         if not reusable or self._paused or unsent or transport.is_closing():
             self.drop()
             return
         self.used = True
         self.idle_since = now
         self._pool.keep(self)
+
+    @property
+    def lost(self) -> bool:
+        """Whether it ended, or is about to."""
+        return self._dead or self.transport.is_closing()
 
     def silent(self) -> bool:
         """Whether nothing came since it became idle; its end would have."""

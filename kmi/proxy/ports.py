@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kmi.errors import ConfigError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 #: A proxy on loopback answers within milliseconds; longer means that it is ending or hangs.
 PROBE_S = 2.0
+_ANSWER_BYTES = 65536
 _LISTENING = "0A"
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - compared, not bound
 
@@ -54,23 +56,35 @@ def reachable(host: str) -> str:
     return _WILDCARDS.get(host, host)
 
 
+def bracketed(host: str) -> str:
+    """A host as it is written before a port."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def health(host: str, port: int, limit_s: float, *, whole: bool) -> bytes:
+    """What answers ``GET /healthz`` there, without any token; as much of it as came.
+
+    Args:
+        host: where a proxy listens, or something else.
+        port: likewise.
+        limit_s: how long to wait for each piece.
+        whole: read to the end, and not only the head.
+    """
+    host, answer = reachable(host), b""
+    request = f"GET /healthz HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+    with suppress(OSError), socket.create_connection((host.strip("[]"), port), limit_s) as there:
+        there.sendall(request.encode())
+        while len(answer) < _ANSWER_BYTES and (whole or b"\r\n\r\n" not in answer):
+            piece = there.recv(_ANSWER_BYTES)
+            if not piece:
+                break
+            answer += piece
+    return answer
+
+
 def probe(host: str, port: int) -> str:
-    """What answers ``GET /healthz`` there, without any token: "kmi", "other", or "" for nothing."""
-    bare = reachable(host).strip("[]")
-    request = (
-        f"GET /healthz HTTP/1.1\r\nHost: {reachable(host)}:{port}\r\nConnection: close\r\n\r\n"
-    )
-    answer = b""
-    try:
-        with socket.create_connection((bare, port), timeout=PROBE_S) as connection:
-            connection.sendall(request.encode())
-            while b"\r\n\r\n" not in answer and len(answer) < 65536:
-                piece = connection.recv(65536)
-                if not piece:
-                    break
-                answer += piece
-    except OSError:
-        return "other" if answer else ""
+    """What answers there: "kmi", "other", or "" for nothing."""
+    answer = health(host, port, PROBE_S, whole=False)
     head = answer.partition(b"\r\n\r\n")[0]
     if re.search(rb"(?im)^server:[ \t]*kmi", head):
         return "kmi"

@@ -18,6 +18,7 @@ from kmi.proxy.guards import Guard, own_hosts
 from kmi.proxy.keeper import LESSONS_MAX, Batch, Keeper, Sight
 from kmi.proxy.listening import BACKLOG, allow_files, bind, has_terminal
 from kmi.proxy.picker import Lesson
+from kmi.proxy.ports import bracketed
 from kmi.proxy.quota import aggregated
 from kmi.proxy.sighting import stamp
 from kmi.proxy.site import CONNECTIONS_MAX, Page, Site
@@ -77,7 +78,7 @@ def serve(app: App, options: ServeOptions, ready: Callable[[str, int], None]) ->
 
     Raises:
         KmiError: the settings or keys can't be used, or the address can't be listened on
-            ("port-in-use", "can't-listen").
+            ("port-in-use", "no-listen").
     """
     server = Server(app, options)
     loop = asyncio.new_event_loop()
@@ -141,7 +142,7 @@ class Server:
         self._keeper.start()
         self._watch_signals()
         self._tick()
-        self._log({"event": "proxy-started", "address": f"{self._address[0]}:{self._address[1]}"})
+        self._log({"event": "proxy-started", "address": self._shown()})
         ready(*self._address)
         if any(key.base_url.scheme == "https" for key in first.view.keys):
             self._tls_context()
@@ -149,9 +150,11 @@ class Server:
         self._listener.close()
         await self._drain()
 
+    def _shown(self) -> str:
+        return f"{bracketed(self._address[0])}:{self._address[1]}"
+
     def _make_site(self) -> Site:
-        host, port = self._address
-        shown = f"[{host}]" if ":" in host else host
+        shown, port = bracketed(self._address[0]), self._address[1]
         remote = not is_loopback(shown)
         guard = Guard(own_hosts(shown, port), self._options.token, any_host=remote)
         pages = {
@@ -194,14 +197,12 @@ class Server:
     def _live(self) -> Live:
         from kmi.proxy.status import Live
 
-        desk, host = self._desk, self._address[0]
+        desk = self._desk
         return Live(
             now=self._app.now(),
             started_at=self._started_at,
             version=__version__,
-            listening=f"[{host}]:{self._address[1]}"
-            if ":" in host
-            else f"{host}:{self._address[1]}",
+            listening=self._shown(),
             base_path=self._options.base_path,
             states=desk.picker.states,
             in_flight=desk.limits.busy,
@@ -296,7 +297,7 @@ class Server:
             client.deadline = None
             client.overdue()
         self._desk.sweep()
-        if self._options.until_runs_end:
+        if self._options.until_runs_end and not self._end.is_set():
             self._look_for_runs()
 
     def _look_for_runs(self) -> None:

@@ -13,7 +13,7 @@ from kmi.proxy.view import View
 from kmi.secrets_source import resolve_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from kmi.app import App
     from kmi.auths import Keyring
@@ -67,6 +67,11 @@ class Programs:
             self._failed.pop(name, None)
             self.fresh.append(self._found[name])
         return _as_now(self._found[name], key)
+
+    def keep(self, keys: Iterable[ApiKey]) -> None:
+        """Those are all the keys now: what else failed is edited or gone, and never due again."""
+        named = {(key.label, key.command) for key in keys}
+        self._failed = {name: at for name, at in self._failed.items() if name in named}
 
     @property
     def due(self) -> bool:
@@ -130,6 +135,7 @@ def look(app: App, programs: Programs, before: tuple[ApiKey, ...] = ()) -> tuple
     settings, state = app.settings, app.store.read()
     problems = [str(problem) for problem in app.keyring.problems]
     keys, failed, ids = [], {}, {}
+    programs.keep(app.keyring.keys)
     for key in app.keyring.keys:
         try:
             keys.append(programs.resolve(key, app))

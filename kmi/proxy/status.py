@@ -67,12 +67,13 @@ class Live(NamedTuple):
 def status_document(view: View, tally: Tally, live: Live) -> dict[str, Any]:
     """The JSON of `/status`, schema 1."""
     sight = _sight(view, live)
+    shown = document(sight)
     whole = tally.total()
     recent = [entry_of(served) for served in tally.recent]
     sure = confidence(recent)
     return {
         "schema": 1,
-        **document(sight),
+        **shown,
         "version": live.version,
         "started_at": utc_text(live.started_at),
         "listening": live.listening,
@@ -94,7 +95,7 @@ def status_document(view: View, tally: Tally, live: Live) -> dict[str, Any]:
             "trace_dropped": tally.dropped,
         },
         "confidence": {"percent": sure.percent, "placements": sure.placements, "needed": ENOUGH},
-        "keys": _keys(sight, tally, live),
+        "keys": _keys(sight, shown["keys"], tally, live),
         "timeline": _timeline(tally, live.now),
         "recent": [entry_document(entry) for entry in recent[: -LISTED - 1 : -1]],
         "problems": list(view.problems),
@@ -113,11 +114,13 @@ def _sight(view: View, live: Live) -> Overview:
     )
 
 
-def _keys(sight: Overview, tally: Tally, live: Live) -> list[dict[str, Any]]:
+def _keys(
+    sight: Overview, documents: list[dict[str, Any]], tally: Tally, live: Live
+) -> list[dict[str, Any]]:
     cells = tally.by_label()
     last = {served.label: served for served in tally.recent}
     found = []
-    for row, shown in zip(sight.rows, document(sight)["keys"]):
+    for row, shown in zip(sight.rows, documents):
         label = row.key.label
         served = last.get(label)
         found.append(

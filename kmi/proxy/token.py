@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from kmi.digest import sha256_hex
-from kmi.errors import ConfigError, RefusedError
+from kmi.errors import ConfigError, KmiError, RefusedError
 from kmi.files import others_can_read, read_regular, write_atomic
 from kmi.lock import locked
 from kmi.setting_kinds import read_token
@@ -48,6 +48,14 @@ def load_token(app: App) -> str:
                     f"can't write {path}: {error.strerror}", "check the disk, its owner and mode"
                 ) from None
     return token
+
+
+def known_token(app: App) -> str | None:
+    """The token of a proxy that may run; None when it can't be told. None is made."""
+    try:
+        return app.settings.proxy_token or _read(app, token_path(app))
+    except KmiError:
+        return None
 
 
 def token_path(app: App) -> str:

@@ -73,7 +73,6 @@ class WaitingRoom:
         full = limits.full_keys(mono) if limits.capped else ()
         pick = picker.pick(exchange.session, exchange.tried, now, mono, full, exchange.again)
         key = pick.key
-        exchange.wait_s = 0.0
         if key is None:
             return Need(0.0)
         if limits.capped:
@@ -81,7 +80,6 @@ class WaitingRoom:
             if limits.full(key.key_id):
                 wait_s = TURN_PATIENCE_S
             if wait_s > 0.0:
-                exchange.wait_s = wait_s
                 return Need(wait_s, key.key_id if pick.code in {"session", "again"} else "")
         limits.enter(key.key_id, mono)
         picker.take(exchange.session, pick, now, mono)

@@ -145,7 +145,7 @@ function __kmi_table
                 'option'\t\t'--follow'\t'show them as they come' \
                 'option'\t'FREE'\t'--lines'\t'how many to list (20)' \
                 'option'\t'FREE'\t'--since'\t'only what is younger: 30s, 10m, 2h, 1d' \
-                'option'\t'LABEL'\t'--key'\t'list only what this key served'
+                'option'\t'LABEL'\t'--key'\t'list only what this key served or tried'
         case proxy
             printf '%s\n' \
                 'option'\t\t'--foreground'\t'stay here, and log to stderr' \

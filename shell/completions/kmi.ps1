@@ -122,7 +122,7 @@ Register-ArgumentCompleter -Native -CommandName kmi -ScriptBlock {
             words = @()
         }
         'trace' = @{
-            options = @(@('--follow', '', 'show them as they come'), @('--lines', 'FREE', 'how many to list (20)'), @('--since', 'FREE', 'only what is younger: 30s, 10m, 2h, 1d'), @('--key', 'LABEL', 'list only what this key served'))
+            options = @(@('--follow', '', 'show them as they come'), @('--lines', 'FREE', 'how many to list (20)'), @('--since', 'FREE', 'only what is younger: 30s, 10m, 2h, 1d'), @('--key', 'LABEL', 'list only what this key served or tried'))
             children = @()
             words = @()
         }

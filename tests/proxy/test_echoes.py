@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import time
+import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Callable
 from urllib.parse import quote
 
@@ -16,7 +19,7 @@ from tests.proxy.harness import running, sends
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.proxy.harness import Running
+    from tests.proxy.harness import Link, Running
 
 KEY = secret_of("one").encode()
 
@@ -56,6 +59,21 @@ WAYS: dict[str, Callable[[], bytes]] = {
     "escaped": lambda: answer(b"400 No", JSON, body=PLAIN.replace(b"-", b"\\u002d")),
     "in a URL": lambda: answer(b"404 No", body=quote(b"Bearer " + KEY, safe="").encode()),
     "compressed": lambda: answer(b"500 No", b"Content-Encoding: gzip", body=gzip.compress(PLAIN)),
+    "not readable": lambda: answer(b"500 No", b"Content-Encoding: br", body=b"~" + PLAIN),
+    "twice compressed": lambda: answer(
+        b"400 No", b"Content-Encoding: gzip, zstd", body=gzip.compress(PLAIN)
+    ),
+    "not what it says": lambda: answer(b"400 No", b"Content-Encoding: gzip", body=PLAIN),
+    "in a second part": lambda: answer(
+        b"400 No", b"Content-Encoding: gzip", body=gzip.compress(b"{}") + gzip.compress(PLAIN)
+    ),
+    "in raw deflate": lambda: answer(
+        b"400 No", b"Content-Encoding: deflate", body=zlib.compress(PLAIN)[2:-4]
+    ),
+    "behind much else": lambda: answer(b"400 No", JSON, body=told(b"x" * 70_000 + KEY)),
+    "behind many chunks": lambda: chunked(
+        b"400 No", b"application/json", told(b"x" * 70_000 + KEY), 9_000
+    ),
     "in chunks": lambda: chunked(b"403 No", b"application/json", PLAIN, 7),
     "in an event": lambda: chunked(
         b"200 OK", b"text/event-stream", b"data: " + PLAIN + b"\n\ndata: [DONE]\n\n", 5
@@ -71,11 +89,32 @@ def test_an_answer_does_not_tell_the_key(how: str, single: Running) -> None:
     single.upstream.play(sends(WAYS[how]()))
     found = single.proxy.ask(single.proxy.request())
     raw = found.head + found.body
+    assert b"content-encoding" not in found.head.lower()
     for shape in (KEY[-8:], KEY[12:24], base64.b64encode(KEY)[:12], quote(KEY).encode()[-8:]):
         assert shape not in raw, raw
     with_status = int(WAYS[how]()[9:12])
     assert found.status == (with_status if with_status != 200 else 502)
     assert found.document["error"]["message"].startswith("kmi: the upstream said")
+
+
+@pytest.mark.parametrize("encoding", [b"br", b"gzip"])
+def test_an_unreadable_body_that_comes_later_does_not_either(
+    encoding: bytes, single: Running
+) -> None:
+    def play(link: Link) -> None:
+        link.body()
+        head, _, body = answer(b"400 No", b"Content-Encoding: " + encoding, body=PLAIN).partition(
+            b"\r\n\r\n"
+        )
+        link.send(head + b"\r\n\r\n")
+        time.sleep(0.1)
+        with suppress(OSError):  # nobody needs to wait for it
+            link.send(body)
+
+    single.upstream.play(play)
+    found = single.proxy.ask(single.proxy.request())
+    assert found.status == 400
+    assert KEY[-8:] not in found.head + found.body
 
 
 def test_any_other_error_is_handed_on_as_it_came(single: Running) -> None:

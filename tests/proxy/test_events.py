@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kmi.proxy.events import HELD_BYTES, decoder, first_event, is_error, last_event, tokens_of
+from kmi.proxy.events import (
+    HELD_BYTES,
+    decoder,
+    first_event,
+    is_error,
+    last_event,
+    only_readable,
+    tokens_of,
+)
 from kmi.proxy.records import Tokens
 
 
@@ -76,11 +84,37 @@ def test_a_bomb_gives_no_more_than_is_read() -> None:
     assert len(undo(gzip.compress(b"\0" * 50_000_000))) <= HELD_BYTES
 
 
-def test_an_unknown_encoding_is_not_read_and_garbage_is_nothing() -> None:
+def test_an_unknown_encoding_is_not_read_and_garbage_is_no_gzip() -> None:
     assert decoder(b"br") is None
     undo = decoder(b"gzip")
     assert undo is not None
-    assert undo(b"not gzip at all") == b""
+    with pytest.raises(ValueError, match="header"):
+        undo(b"not gzip at all")
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_all_parts_of_a_gzip_file_are_read(size: int) -> None:
+    packed = gzip.compress(b"one ") + gzip.compress(b"two")
+    undo = decoder(b"gzip")
+    assert undo is not None
+    pieces = [packed[at : at + size] for at in range(0, len(packed), size)]
+    assert b"".join(map(undo, pieces)) == b"one two"
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("gzip, deflate, br, zstd", "gzip, deflate"),
+        ("gzip;q=1.0,  deflate", "gzip;q=1.0,  deflate"),
+        ("br;q=1.0, GZip;q=0.8, *;q=0.1", "GZip;q=0.8"),
+        ("*", "identity"),
+        ("br", "identity"),
+        ("", ""),
+    ],
+)
+def test_only_what_can_be_read_is_asked_for(given: str, wanted: str) -> None:
+    line = "X-Accept-Encoding: br\r\naccept-ENCODING: {}\r\nAccept: br\r\n"
+    assert only_readable(line.format(given).encode()) == line.format(wanted).encode()
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,18 @@ import select
 import signal
 import socket
 import ssl
+import struct
 import threading
 import time
 from functools import partial
+from itertools import cycle
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import trustme
 
 from kmi.proxy.pool import Pool
+from kmi.proxy.pool import Upstream as Connection
 from kmi.urls import parse_base_url
 from tests.conftest import World, secret_of
 from tests.proxy.harness import (
@@ -128,6 +131,71 @@ def test_a_refused_connection_is_502(tmp_path: Path) -> None:
         with found.proxy.wire() as wire:
             for _ in range(2):
                 assert wire.send(found.proxy.request()).answer().status == 502
+
+
+#: The proxy on a loop that takes its turns between a connection and its first use.
+LATE = """
+import asyncio, sys
+from kmi.proxy.pool import Pool
+connect = Pool.connect
+async def late(self):
+    connection = await connect(self)
+    await asyncio.sleep(0.05)
+    return connection
+Pool.connect = late
+from kmi.__main__ import main
+sys.argv = ["kmi", "proxy", "start", "--foreground"]
+sys.exit(main())
+"""
+
+
+def ends_at_once(listening: socket.socket) -> None:
+    """An upstream that accepts and ends, in order and by a reset in turn."""
+    for reset in cycle((False, True)):
+        try:
+            own, _ = listening.accept()
+        except OSError:
+            return
+        if reset:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        own.close()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_upstream_that_ends_what_it_accepts_is_502(tmp_path: Path, late: bool) -> None:
+    world = World(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=ends_at_once, args=(listening,), daemon=True).start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        world.add_key("one", UPSTREAM_BASE_URL=url)
+        command = own_words(LATE) if late else None
+        with Proxy(world, command=command, env=QUICK) as proxy:
+            wires = [proxy.wire().send(proxy.request()) for _ in range(8)]
+            assert [wire.answer().status for wire in wires] == [502] * 8
+            until(lambda: len(proxy.trace()) == 8)
+            assert {record["status"] for record in proxy.trace()} == {502}
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+#: The proxy with keys that are made anew for every look, as those that programs give.
+ANEW = """
+import copy, sys
+from kmi.proxy.picker import Picker
+pick = Picker.pick
+def anew(self, *args):
+    found = pick(self, *args)
+    return found._replace(key=copy.copy(found.key))
+Picker.pick = anew
+from kmi.__main__ import main
+sys.argv = ["kmi", "proxy", "start", "--foreground"]
+sys.exit(main())
+"""
+
+
+def test_a_key_is_the_same_when_it_was_read_anew(tmp_path: Path) -> None:
+    with running(tmp_path, "one", "two", command=own_words(ANEW), env=QUICK) as found:
+        found.upstream.play(closes, closes)
+        assert found.proxy.ask(found.proxy.request()).get(b"x-kmi-key") == b"two"
 
 
 @pytest.mark.parametrize("script", [closes, resets])
@@ -548,6 +616,29 @@ def test_who_goes_while_tls_is_prepared_does_not_end_it_for_others() -> None:
         return ready.cancelled()
 
     assert asyncio.run(wait()) is False
+
+
+def test_tls_that_ended_a_turn_before_it_is_let_go() -> None:
+    """Of Python 3.9 and 3.10: its transport has lost the one below."""
+
+    class Ended:
+        aborted = False
+
+        def get_write_buffer_size(self) -> int:
+            raise AttributeError("'NoneType' object has no attribute 'get_write_buffer_size'")
+
+        def is_closing(self) -> bool:
+            return False
+
+        def abort(self) -> None:
+            self.aborted = True
+
+    pool = Pool(parse_base_url("https://127.0.0.1:9/v1"), None)
+    connection, ended = Connection(pool), Ended()
+    connection.transport = ended  # type: ignore[assignment]  # a stand-in
+    connection.release(0.0, reusable=True)
+    assert ended.aborted
+    assert pool.idle(0.0) is None
 
 
 def test_plain_http_where_tls_is_expected(tmp_path: Path) -> None:

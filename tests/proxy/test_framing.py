@@ -563,7 +563,11 @@ def test_upstream_gets_everything_but_what_is_ours(order: int) -> None:
         [line for n in range(20) for line in (ours[n : n + 1] + theirs[n : n + 1])],
     ][order]
     head = request_head(get(*mixed, host=b""))
-    assert upstream_fields(head) == b"".join(line + b"\r\n" for line in theirs)
+    assert upstream_fields(head) == b"".join(
+        # What could not be read if it were an error is not asked for.
+        line.replace(b": br", b": identity") + b"\r\n"
+        for line in theirs
+    )
 
 
 def test_upstream_gets_nothing_that_connection_names() -> None:

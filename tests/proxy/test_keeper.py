@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +12,20 @@ import pytest
 from kmi.app import App
 from kmi.errors import KmiError
 from kmi.output import Screen
+from kmi.proxy import keeper as keeping
 from kmi.proxy.keeper import LESSONS_MAX, Batch, Keeper, Sight
 from kmi.proxy.picker import Lesson
+from kmi.proxy.sighting import PROGRAM_RETRY_S, Programs, look
 from kmi.verdicts import classify
 from tests.conftest import World, secret_of, write_private
 from tests.proxy.box import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from kmi.model import ApiKey
+    from kmi.proxy.desk import Rules
+    from kmi.proxy.view import View
 
 QUOTA = classify(403, '{"error": {"message": "usage limit for this period"}}')
 
@@ -119,6 +127,24 @@ def test_a_disk_that_refuses_is_told_once_and_tried_again(kept: Kept) -> None:
     assert kept.sights[-1].view.states[alpha].hold is not None
 
 
+def test_two_steps_that_fail_are_told_once_each(kept: Kept) -> None:
+    def refused() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "trace.jsonl")
+
+    kept.keeper._trace = refused
+    kept.keeper.first()
+    kept.keeper.start()
+    (kept.world.state / "state.json").mkdir()
+    alpha, now = kept.ids()["alpha"], time.time()
+    kept.give(Lesson(alpha, QUOTA, now, now))
+    until(lambda: len(set(kept.complaints())) >= 2, "both say so")
+    rounds = len(kept.asked)
+    until(lambda: len(kept.asked) > rounds + 3, "more tries")
+    told = kept.complaints()
+    assert len([text for text in told if "trace.jsonl" in text]) == 1
+    assert len(told) <= 4  # the state is read by three steps
+
+
 def test_lessons_that_can_not_be_saved_are_bounded(kept: Kept) -> None:
     (kept.world.state / "state.json").mkdir()
     with pytest.raises((KmiError, OSError)):
@@ -205,3 +231,46 @@ def test_a_reload_looks_at_everything_anew(kept: Kept) -> None:
     kept.keeper.start()
     kept.keeper.reload()
     until(lambda: kept.sights, "a sight without a change")
+
+
+def test_a_reload_during_a_look_is_not_lost(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+
+    def hurried(app: App, programs: Programs, before: tuple[ApiKey, ...]) -> tuple[View, Rules]:
+        looks.append(app)
+        if len(looks) == 1:
+            kept.keeper.reload()
+        return look(app, programs, before)
+
+    kept.keeper.first()
+    monkeypatch.setattr(keeping, "look", hurried)
+    kept.keeper.start()
+    kept.world.add_key("gamma")
+    until(lambda: kept.sights, "the new key")
+    rounds = len(kept.asked)
+    until(lambda: len(kept.asked) > rounds + 2, "more rounds")
+    assert len(kept.sights) == 2
+
+
+@pytest.mark.parametrize("edited", [None, "cat /nowhere-else", f"echo {secret_of('vault')}"])
+def test_a_program_that_is_gone_is_not_due(world: World, edited: str | None) -> None:
+    world.add_keys("alpha")
+    path = world.auths / "vault.toml"
+    write_private(path, "api_key_command = 'cat /nowhere'\n")
+
+    def app() -> App:
+        return App(world.env, Screen(world.env), "proxy")
+
+    programs = Programs()
+    look(app(), programs)
+    assert not programs.due
+    for pair, (at, error) in programs._failed.items():
+        programs._failed[pair] = (at - PROGRAM_RETRY_S, error)
+    assert [programs.due] == [True]
+    if edited is None:
+        path.unlink()
+    else:
+        write_private(path, f"api_key_command = '{edited}'\n")
+    look(app(), programs)
+    left = programs.due, len(programs._failed)
+    assert left == (False, 1 if edited == "cat /nowhere-else" else 0)

@@ -18,19 +18,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kmi import journal
+from kmi.app import App
 from kmi.demo.behaviours import Behaviour
-from kmi.errors import ConfigError
+from kmi.errors import ConfigError, TryLaterError
+from kmi.output import Screen
 from kmi.pins import start_mark
-from kmi.proxy import lifecycle
+from kmi.proxy import lifecycle, server
 from kmi.proxy.instance import Instance, look
 from kmi.proxy.launch import proxy_env
-from kmi.proxy.ports import check_listen, port_holder, probe
+from kmi.proxy.log import Log
+from kmi.proxy.ports import bracketed, check_listen, port_holder, probe
+from kmi.proxy.token import load_token
 from kmi.settings import Settings
 from tests.conftest import secret_of, write_private
 from tests.proxy.box import LIMIT_S, Box, until
+from tests.test_refresh import CHILDLESS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tests.conftest import Result, World
 
@@ -63,6 +69,16 @@ def test_it_answers_when_the_start_returns(box: Box) -> None:
     assert str(box.world.state / "proxy.token") in done.stderr
     assert "kmi proxy stop" in done.stderr
     assert box.audits() == [("proxy start", "changed")]
+
+
+def test_it_starts_where_nobody_waits_for_children(box: Box) -> None:
+    """A shell may have ignored SIGCHLD, which what it starts inherits."""
+    words = ["-m", "kmi", "proxy", "start"]
+    done = box.world.command([sys.executable, "-c", CHILDLESS, *words])
+    assert done.returncode == 0, done
+    instance = box.instance
+    assert instance is not None
+    assert box.request(instance)[0] == 200
 
 
 def test_a_command_that_changes_something_ends_when_the_proxy_goes_by_it(box: Box) -> None:
@@ -176,6 +192,13 @@ def test_stop_cleans_up_after_a_killed_proxy(box: Box) -> None:
     until(lambda: not look(box.directory).held, "it is gone")
     assert box.world.kmi("proxy", "stop").returncode == 0
     assert not (box.world.state / "proxy.json").exists()
+
+
+@pytest.mark.parametrize(
+    "host, shown", [("::1", "[::1]"), ("[::1]", "[::1]"), ("127.0.0.1", "127.0.0.1"), ("a", "a")]
+)
+def test_a_host_before_a_port(host: str, shown: str) -> None:
+    assert bracketed(host) == shown
 
 
 @pytest.fixture
@@ -316,6 +339,37 @@ def test_stopping_lets_requests_end(box: Box) -> None:
     assert asking.answer is not None
     assert asking.answer[0] == 200
     assert b"Hello" in asking.answer[2]
+
+
+def test_a_proxy_without_runs_says_once_that_it_ends(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "FIRST_RUN_S", 0.5)
+    box.world.env["KMI_USAGE_CACHE_SECONDS"] = "0"
+    app = App(box.world.env, Screen(box.world.env), "proxy")
+    app.store.prepare()
+    token = load_token(app)
+    events: list[Mapping[str, object]] = []
+    connections: list[socket.socket] = []
+    box.api.set(secret_of("alpha"), Behaviour(latency_s=3.5))
+    options = server.ServeOptions("127.0.0.1", 0, "/v1", token, True, events.append, drain_s=2.5)
+
+    def ready(host: str, port: int) -> None:
+        connection = socket.create_connection((host, port), LIMIT_S)
+        connections.append(connection)
+        body = b'{"model": "kimi-for-coding", "messages": []}'
+        connection.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % port
+            + b"Authorization: Bearer %b\r\nContent-Type: application/json\r\n" % token.encode()
+            + b"Content-Length: %d\r\n\r\n" % len(body)
+            + body
+        )
+
+    server.serve(app, options, ready)
+    for connection in connections:
+        connection.close()
+    assert [event["requests"] for event in events if event["event"] == "proxy-draining"] == [1]
+    assert [event["event"] for event in events].count("proxy-unused") == 1
 
 
 def test_force_cuts_requests_off(box: Box) -> None:
@@ -478,6 +532,21 @@ def test_logs(box: Box) -> None:
     assert box.world.kmi("proxy-logs", "--no-follow", "--since", "10").returncode == 2
 
 
+@pytest.mark.parametrize("error", [OSError(28, "full"), TryLaterError("its lock is held")])
+def test_a_log_that_can_not_be_written_ends_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    app = App(world.env, Screen(world.env), "proxy")
+    app.store.prepare()
+    log = Log(app, background=True)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(journal, "append", refuse)
+    log({"event": "proxy-started"})
+
+
 def test_logs_since(box: Box) -> None:
     old = b"2020-01-01T00:00:00.000Z info old\n  and its second line\n"
     write_private(box.world.state / "logs" / "proxy.log", old)
@@ -619,6 +688,21 @@ def test_a_token_behind_a_link_is_refused(box: Box) -> None:
     (box.world.state / "proxy.token").symlink_to(target)
     assert box.world.kmi("proxy").returncode == 77
     assert target.read_text() == f"{TOKEN}\n"
+
+
+@pytest.mark.parametrize("content", [None, "damaged\n"])
+def test_looking_and_ending_need_no_token(box: Box, content: str | None) -> None:
+    box.start()
+    path = box.world.state / "proxy.token"
+    path.unlink()
+    if content is not None:
+        write_private(path, content)
+    status = box.world.document("proxy", "status")
+    assert (status["answers"], status["in_flight"]) == (True, None)
+    done = box.world.kmi("proxy", "stop")
+    assert done.returncode == 0, done
+    assert not look(box.directory).held
+    assert (path.read_text() if path.exists() else None) == content
 
 
 # The record.

@@ -25,6 +25,8 @@ from tests.proxy.harness import (
     Upstream,
     answer,
     chunked,
+    closes,
+    own_words,
     running,
     sends,
     until,
@@ -596,6 +598,41 @@ def test_a_body_above_the_limit_is_passed_on_as_it_comes_and_only_once(relay: Ru
     # Not on a connection that was kept: one that had died could not be replaced.
     first, second = relay.upstream.seen
     assert first.connection != second.connection
+
+
+#: The proxy with room for little.
+NARROW = """
+import sys
+from kmi.proxy import client
+client.REPLAY_TOTAL_BYTES = 3_000_000
+from kmi.__main__ import main
+sys.argv = ["kmi", "proxy", "start", "--foreground"]
+sys.exit(main())
+"""
+
+
+def test_uploads_that_are_too_large_together_are_passed_on_as_they_come(tmp_path: Path) -> None:
+    body = b"".join(pieces(2 * MIB))
+    env = {"KMI_PROXY_RETRY_BASE_MS": "1"}
+    with running(tmp_path, command=own_words(NARROW), env=env) as found:
+        data = found.proxy.request(body=body)
+        wires = [found.proxy.wire().send(data[:MIB]) for _ in range(3)]
+        time.sleep(0.3)  # each is there in part before any is whole
+        for wire in wires:
+            wire.send(data[MIB:])
+        assert [wire.answer().status for wire in wires] == [200] * 3
+        assert [seen.body == body for seen in found.upstream.seen] == [True] * 3
+        # Given back: the next one is kept, and so can be sent again; also after one that went.
+        with found.proxy.wire() as gone:
+            gone.send(data[:MIB])
+
+        def kept() -> bool:
+            found.upstream.clear()
+            found.upstream.play(closes)
+            return found.proxy.ask(data).status == 200
+
+        until(kept)
+        assert [seen.body == body for seen in found.upstream.seen] == [True] * 2
 
 
 def test_an_early_answer_to_a_large_body_is_readable(relay: Running) -> None:

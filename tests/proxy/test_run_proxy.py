@@ -447,9 +447,32 @@ def test_a_model_of_another_company_is_refused() -> None:
     ],
 )
 def test_loopback_needs_no_http_proxy(env: dict[str, str], hosts: str) -> None:
-    assert without_http_proxy(env) == {"NO_PROXY": hosts, "no_proxy": hosts}
+    assert without_http_proxy(env, "127.0.0.1") == {"NO_PROXY": hosts, "no_proxy": hosts}
+
+
+@pytest.mark.parametrize(
+    "given, host, hosts",
+    [
+        ("", "[::1]", "127.0.0.1,localhost,::1"),
+        ("::1", "[::1]", "::1,127.0.0.1,localhost"),
+        ("a", "127.0.0.2", "a,127.0.0.1,localhost,127.0.0.2"),
+        ("", "localhost", "127.0.0.1,localhost"),
+        ("*", "[::1]", "*"),
+    ],
+)
+def test_no_http_proxy_is_asked_for_any_loopback_host(given: str, host: str, hosts: str) -> None:
+    assert without_http_proxy({"NO_PROXY": given}, host)["no_proxy"] == hosts
+
+
+def test_a_proxy_at_another_loopback_address_is_asked_directly(home: Box) -> None:
+    listen, http = "127.0.0.2:0", "http://127.0.0.1:9"
+    env: dict[str, str | None] = {"KMI_PROXY_LISTEN": listen, "HTTP_PROXY": http}
+    run(home, "--proxy", "--", "kimi", env=env)
+    given = seen(home)["env"]
+    assert parse_base_url(given["KMI_PROXY_RUN"]).host == "127.0.0.2"
+    assert given["NO_PROXY"] == "127.0.0.1,localhost,127.0.0.2"
 
 
 def test_two_spellings_keep_their_own_hosts() -> None:
-    both = without_http_proxy({"NO_PROXY": "a", "no_proxy": "b"})
+    both = without_http_proxy({"NO_PROXY": "a", "no_proxy": "b"}, "localhost")
     assert both == {"NO_PROXY": "a,127.0.0.1,localhost", "no_proxy": "b,127.0.0.1,localhost"}

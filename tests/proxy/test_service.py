@@ -210,6 +210,15 @@ def test_install_and_uninstall(world: World, unit: Path) -> None:
     ]
 
 
+def test_programs_are_told_when_nothing_is_installed(world: World, unit: Path) -> None:
+    nothing = {"schema": 1, "path": str(unit), "changed": False, "commands": []}
+    assert world.document("service", "uninstall", "systemd") == nothing
+    write_private(unit, "")
+    gone = world.document("service", "uninstall", "systemd", "--force")
+    assert gone == {**nothing, "changed": True}
+    assert not unit.exists()
+
+
 def test_a_file_of_an_older_kmi_is_replaced(world: World, unit: Path) -> None:
     write_private(unit, marked("[Service]\nExecStart=/bin/old\n"))
     assert world.kmi("service", "install", "systemd").returncode == 0

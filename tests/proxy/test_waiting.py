@@ -49,7 +49,7 @@ class Ask:
         self.name, self.room, self.session = name, room, session
         self.tried: set[str] = set()
         self.again: str | None = None
-        self.wait_s = self.waited_s = 0.0
+        self.waited_s = 0.0
         self.queued_at: float | None = None
         self.key: ApiKey | None = None
         self.refused: tuple[int, str] | None = None

@@ -95,6 +95,12 @@ RUSSIAN = {
     "the key is a placeholder": "вместо ключа заглушка",
     "the key is not between 8 and 4096 characters long": "длина ключа не от 8 до 4096 знаков",
     "put the real key there": "впишите настоящий ключ",
+    "that can't be stored: {error}": "это не сохранить: {error}",
+    "it is not text": "это не текст",
+    "paste the whole key, once": "вставьте ключ целиком и один раз",
+    "an option is not UTF-8 text": "значение параметра не текст UTF-8",
+    "write it in UTF-8": "напишите его в UTF-8",
+    "try again": "повторите",
     # The program that gives one.
     "{where}: the api_key_command of {label} {why}": "{where}: api_key_command ключа {label} {why}",
     "run it by hand to see what it prints": "запустите её сами и посмотрите, что она печатает",

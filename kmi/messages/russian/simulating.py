@@ -15,6 +15,7 @@ RUSSIAN = {
     "`kmi usage` records them": "их записывает `kmi usage`",
     "no usage is recorded yet": "расход ещё не записан",
     "`kmi usage` records it": "его записывает `kmi usage`",
+    "`kmi usage` makes it anew": "`kmi usage` создаст его заново",
     "{path} is not UTF-8 text": "{path}: это не текст в UTF-8",
     "name a file of usage rows": "назовите файл со строками расхода",
     "{path}: this is no usage row": "{path}: это не строка расхода",

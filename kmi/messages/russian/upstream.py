@@ -27,6 +27,9 @@ RUSSIAN = {
     "host not found": "хост не найден",
     "no connection in time": "нет соединения: время вышло",
     "can't read the certificates in {path}": "не удалось прочитать сертификаты в {path}",
+    "can't read the certificates of the package certifi": (
+        "не удалось прочитать сертификаты пакета certifi"
+    ),
     "HTTPS_PROXY is not of the form http://host:port": "HTTPS_PROXY не вида http://host:port",
     "an unknown kind of proxy": "неизвестный вид прокси",
     "not a URL": "не адрес",
