@@ -37,7 +37,7 @@ e2e: $(VENV)/installed-dev
 coverage: $(VENV)/installed-dev
 	rm -rf .coverage
 	mkdir .coverage
-	-$(BIN)/python -m coverage run -m pytest -n $(JOBS) --ignore=tests/e2e $(ARGS)
+	-$(BIN)/python -m coverage run -m pytest -n $(JOBS) --dist worksteal --ignore=tests/e2e $(ARGS)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage json --quiet -o .coverage/report.json
 	$(BIN)/python -m tests.coverage_gaps .coverage/report.json

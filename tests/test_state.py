@@ -205,6 +205,14 @@ def test_what_is_no_state_is_a_value_error(table: Any) -> None:
     assert not isinstance(error.value, SchemaError)
 
 
+@pytest.mark.parametrize("used", ["0.5", True, None, float("nan"), float("inf"), []])
+def test_a_share_that_is_none_is_a_value_error(used: object) -> None:
+    windows = {"5h": {"used": used, "resets_at": None}}
+    table = {"schema": SCHEMA, "keys": {"k": {"windows": windows}}}
+    with pytest.raises(ValueError):
+        decode(table)
+
+
 def test_a_hold_of_an_unknown_kind_is_a_value_error() -> None:
     table = encode(State({"id": KeyState(hold=Hold("cooldown", "rate", 1.0, 2.0))}))
     assert decode(table).keys["id"].hold is not None

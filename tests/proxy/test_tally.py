@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -230,3 +231,16 @@ def test_two_threads_lose_nothing() -> None:
     assert ids == sorted(set(ids))
     assert len(ids) + missing == 20_000
     assert drainer.tally.total().requests == 20_000
+
+
+def test_a_line_that_is_dropped_while_the_others_are_told() -> None:
+    class Racing(deque[Served]):
+        """The event loop dropped one after its lines were counted."""
+
+        def __len__(self) -> int:
+            return super().__len__() + 1
+
+    tally = Tally()
+    tally.note(served(1, NOW))
+    tally._waiting = Racing(tally._waiting)
+    assert [record["event"] for record in records(tally)] == ["request"]
