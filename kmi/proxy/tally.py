@@ -100,8 +100,11 @@ class Tally:
         waiting = self._waiting
         waiting.append(served)
         if len(waiting) > self._max_waiting:
-            waiting.popleft()
-            self.dropped += 1
+            try:
+                waiting.popleft()
+                self.dropped += 1
+            except IndexError:  # whoever writes them has just taken them all
+                pass
         self.recent.append(served)
         (at, _, _, _, _, label, _, status, verdict) = served[:9]
         (tried, _, waited_s, first_s, total_s, sent, received, tokens) = served[10:]

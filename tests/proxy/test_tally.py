@@ -244,3 +244,17 @@ def test_a_line_that_is_dropped_while_the_others_are_told() -> None:
     tally.note(served(1, NOW))
     tally._waiting = Racing(tally._waiting)
     assert [record["event"] for record in records(tally)] == ["request"]
+
+
+def test_a_line_that_is_told_while_it_would_be_dropped() -> None:
+    class Racing(deque[Served]):
+        """The writer took all lines after they were counted."""
+
+        def __len__(self) -> int:
+            self.clear()
+            return 50
+
+    tally = Tally(max_waiting=1)
+    tally._waiting = Racing()
+    tally.note(served(1, NOW))
+    assert tally.dropped == 0
