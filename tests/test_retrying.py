@@ -99,7 +99,9 @@ def test_what_the_second_run_asks_about_does_not_hide_why_there_was_one(world: W
         done = retried(world, CODE)
     assert (done.returncode, done.stdout) == (7, "answer of beta\n"), done
     learnt = world.records("audit.jsonl")[-1]["learnt"]
-    assert learnt == {"alpha": ["healthy", "exhausted"], "beta": ["unknown", "healthy"]}
+    assert learnt.pop("alpha") == ["healthy", "exhausted"]
+    # Unless what the first run left to the background had asked about it before.
+    assert learnt in ({}, {"beta": ["unknown", "healthy"]})
 
 
 NOT_AGAIN = {
