@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import write_private
 from tests.shell.conftest import KMI, READY, Desk, need
-from tests.shell.test_prompt import processes
+from tests.shell.test_prompt import processes, tracing
 
 if TYPE_CHECKING:
     from tests.shell.conftest import Shell
@@ -164,19 +164,8 @@ def test_fish(desk: Desk) -> None:
 
 
 def test_labels_cost_no_process(desk: Desk, shell: str) -> None:
-    strace = need("strace")
     trace = desk.world.root / "trace"
-    wrapper = (
-        strace,
-        "-f",
-        "--seccomp-bpf",
-        "-qq",
-        "-e",
-        "trace=execve,fork,vfork,clone,clone3",
-        "-o",
-        str(trace),
-    )
-    opened = desk.open(shell, before=BEFORE[shell], after=SAY[shell], wrapper=wrapper)
+    opened = desk.open(shell, before=BEFORE[shell], after=SAY[shell], wrapper=tracing(trace))
 
     def press() -> None:
         if shell == "fish":

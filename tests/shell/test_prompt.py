@@ -325,6 +325,13 @@ def desk_kmi(desk: Desk, shell: str) -> str:
     return f"{sys.executable} {KMI[1]}"
 
 
+def tracing(path: Path) -> tuple[str, ...]:
+    """What starts a program and writes down for `processes` what that starts."""
+    calls = "trace=execve,fork,vfork,clone,clone3"
+    # Without the filter every call is stopped at, and loading completions in zsh takes 20 s.
+    return (need("strace"), "-f", "--seccomp-bpf", "-qq", "-e", calls, "-o", str(path))
+
+
 def processes(path: Path) -> int:
     """The processes that a trace saw begin, by exec or fork; threads are none."""
     calls = re.findall(
@@ -335,20 +342,9 @@ def processes(path: Path) -> int:
 
 @pytest.mark.parametrize("init", [True, False])
 def test_no_process_starts_for_a_prompt(desk: Desk, shell: str, init: bool, tmp_path: Path) -> None:
-    strace = need("strace")
     trace = tmp_path / "trace"
     options = () if init else ("--no-prompt", "--no-completion", "--no-wrap")
-    wrapper = (
-        strace,
-        "-f",
-        "--seccomp-bpf",
-        "-qq",
-        "-e",
-        "trace=execve,fork,vfork,clone,clone3",
-        "-o",
-        str(trace),
-    )
-    opened = desk.open(shell, *options, wrapper=wrapper)
+    opened = desk.open(shell, *options, wrapper=tracing(trace))
     for _ in range(3):
         opened.do("true")
     before = processes(trace)
